@@ -1,0 +1,167 @@
+//! An app as the data plane sees it: one immutable snapshot with a version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::acl::Rule;
+use crate::capability::{Capabilities, Operation};
+use crate::channel::ChannelName;
+use crate::id::{AppId, KeyId, TenantId};
+use crate::limits::Limits;
+use crate::pattern::NoClaims;
+use crate::secret::SecretBytes;
+use crate::settings::ChannelSettings;
+
+/// What a suspended tenant may not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Block {
+    /// Publishing.
+    Publish,
+    /// Connecting, and everything a connection does.
+    Connect,
+    /// Anything.
+    All,
+}
+
+/// Whether an app works, as its tenant's state says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppStatus {
+    /// As usual.
+    Active,
+    /// Held back by the operator.
+    Suspended(Block),
+    /// The app or its tenant was deleted.
+    Deleted,
+}
+
+impl AppStatus {
+    /// Whether this state forbids it.
+    #[must_use]
+    pub fn blocks(self, what: Block) -> bool {
+        match self {
+            Self::Active => false,
+            Self::Suspended(block) => block == Block::All || block == what,
+            Self::Deleted => true,
+        }
+    }
+}
+
+/// Whether a key works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// As usual.
+    Active,
+    /// Rolled: works until this moment, Unix milliseconds.
+    Overlap {
+        /// Unix milliseconds.
+        until_ms: u64,
+    },
+    /// Never again.
+    Revoked,
+}
+
+/// A key as the data plane sees it.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its id, the `kid` of tokens it signs.
+    pub id: KeyId,
+    /// Its name, for messages to people.
+    pub name: Box<str>,
+    /// What it may do and hand on.
+    pub capabilities: Capabilities,
+    /// Unix milliseconds after which it does not work.
+    pub expires_ms: Option<u64>,
+    /// Whether it works.
+    pub state: KeyState,
+    /// SHA-256 of the printed secret.
+    pub secret_hash: [u8; 32],
+    /// The printed secret's bytes, where the key may sign tokens.
+    pub signing_secret: Option<SecretBytes>,
+}
+
+impl Key {
+    /// Whether it works at this moment.
+    #[must_use]
+    pub fn is_valid_at(&self, unix_ms: u64) -> bool {
+        let state = match self.state {
+            KeyState::Active => true,
+            KeyState::Overlap { until_ms } => unix_ms < until_ms,
+            KeyState::Revoked => false,
+        };
+        state && self.expires_ms.is_none_or(|expires| unix_ms < expires)
+    }
+}
+
+/// An app at one version.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// Who owns it.
+    pub tenant: TenantId,
+    /// Grows with every change of anything in here. A node never goes back to a smaller one.
+    pub version: u64,
+    /// Whether it works.
+    pub status: AppStatus,
+    /// Its keys, revoked ones included for as long as their tokens could live.
+    pub keys: Vec<Key>,
+    /// Its ACL.
+    pub rules: Vec<Rule>,
+    /// Its channel settings, most specific pattern first.
+    pub settings: Vec<ChannelSettings>,
+    /// Its limits: plan, overrides and the tenant's own lowering already combined.
+    pub limits: Limits,
+    /// Origins that browsers may connect from; empty admits any.
+    pub origins: Vec<Box<str>>,
+    /// How long a link may be silent before it is probed, in milliseconds.
+    pub heartbeat_ms: u32,
+}
+
+impl App {
+    /// The key with this id.
+    #[must_use]
+    pub fn key(&self, id: KeyId) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// The settings of a channel: those of the most specific pattern, else the defaults.
+    #[must_use]
+    pub fn settings_of(&self, channel: &ChannelName) -> &ChannelSettings {
+        self.settings
+            .iter()
+            .find(|settings| settings.pattern.matches(channel, &NoClaims))
+            .unwrap_or_else(|| ChannelSettings::defaults())
+    }
+
+    /// Whether clients without a token may connect: only if some rule gives them something.
+    #[must_use]
+    pub fn admits_anonymous(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.effect == crate::acl::Effect::Allow && !rule.operations.is_empty() && rule.who.covers(None, &[])
+        })
+    }
+
+    /// The keys that may sign tokens.
+    pub fn signing_keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(|key| key.capabilities.anywhere(Operation::Sign))
+    }
+
+    /// An active app without keys and rules, on the safety limits.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self {
+            id: AppId::new(1, 1),
+            tenant: TenantId::new(1, 1),
+            version: 1,
+            status: AppStatus::Active,
+            keys: Vec::new(),
+            rules: Vec::new(),
+            settings: Vec::new(),
+            limits: Limits::default(),
+            origins: Vec::new(),
+            heartbeat_ms: 25_000,
+        }
+    }
+}

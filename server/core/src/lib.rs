@@ -1,0 +1,42 @@
+//! The nouns of Fanfare, shared by every other crate and by the dashboard (it builds for wasm).
+//!
+//! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
+//! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
+//! [`acl`], [`permission`]), what an app is at one moment ([`app`]), its limits ([`limits`]) and channel settings
+//! ([`settings`]), where a message stands ([`position`]), the message itself ([`message`]), and the one table of
+//! errors and close reasons ([`codes`]).
+//!
+//! Start with [`permission::decide`]: it is the formula of who may do what, and it touches most of the nouns.
+//!
+//! This crate never does I/O, never reads a clock and never draws a random number: time comes in through
+//! [`clock::Clock`], chance as an argument.
+
+pub mod acl;
+pub mod app;
+pub mod capability;
+pub mod channel;
+pub mod clock;
+pub mod codes;
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod pattern;
+pub mod permission;
+pub mod position;
+pub mod problem;
+pub mod secret;
+pub mod settings;
+
+pub use acl::{Effect, Rule, Who};
+pub use app::{App, AppStatus, Block, Key, KeyState};
+pub use capability::{Capabilities, Operation, Operations};
+pub use channel::{ChannelKey, ChannelName};
+pub use clock::Clock;
+pub use codes::ErrorCode;
+pub use limits::{Limit, LimitValue, Limits};
+pub use message::{Data, Draft, Message};
+pub use pattern::Pattern;
+pub use permission::{Refusal, Subject};
+pub use position::{Lineage, Position, Seq};
+pub use problem::{FieldError, Problem};
+pub use settings::ChannelSettings;

@@ -1,0 +1,83 @@
+//! A ready-made outbound message: encoded once, shared by every connection that gets it.
+//!
+//! A server's WebSocket frames are not masked (RFC 6455 §5.1), so the frame's header is a function of the payload
+//! alone. It is written into headroom before the payload: one allocation serves WebSocket connections, which take
+//! header and payload, and every transport that takes the payload alone.
+
+use bytes::Bytes;
+
+/// The longest header of an unmasked frame (RFC 6455 §5.2).
+const HEADROOM: usize = 10;
+/// FIN, opcode 1.
+const FIN_TEXT: u8 = 0x81;
+
+/// One encoded outbound message. Cloning shares the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// WebSocket header and payload.
+    wire: Bytes,
+    header: u8,
+}
+
+impl Frame {
+    /// Encodes a text message: `write` appends the payload, valid UTF-8, to the buffer it is given.
+    pub fn text(payload_hint: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut buffer = Vec::with_capacity(HEADROOM + payload_hint);
+        buffer.resize(HEADROOM, 0);
+        write(&mut buffer);
+        let length = buffer.len() - HEADROOM;
+        let header = write_header(&mut buffer, length);
+        Self { wire: Bytes::from(buffer).slice(HEADROOM - header..), header: u8::try_from(header).unwrap_or(0) }
+    }
+
+    /// Header and payload, as written to a WebSocket.
+    #[must_use]
+    pub const fn websocket(&self) -> &Bytes {
+        &self.wire
+    }
+
+    /// The payload alone.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        self.wire.slice(usize::from(self.header)..)
+    }
+}
+
+/// Writes the header so that it ends where the payload starts, and returns its length.
+fn write_header(buffer: &mut [u8], length: usize) -> usize {
+    let header = match length {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    let start = HEADROOM - header;
+    buffer[start] = FIN_TEXT;
+    #[expect(clippy::cast_possible_truncation, reason = "each arm holds lengths that fit")]
+    match header {
+        2 => buffer[start + 1] = length as u8,
+        4 => {
+            buffer[start + 1] = 126;
+            buffer[start + 2..HEADROOM].copy_from_slice(&(length as u16).to_be_bytes());
+        }
+        _ => {
+            buffer[start + 1] = 127;
+            buffer[start + 2..HEADROOM].copy_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_takes_the_shortest_form_for_every_length() {
+        for (length, header) in [(0, vec![0x81, 0]), (125, vec![0x81, 125]), (126, vec![0x81, 126, 0, 126]), (65_535, vec![0x81, 126, 255, 255]), (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0])] {
+            let frame = Frame::text(length, |out| out.extend(std::iter::repeat_n(b'x', length)));
+            assert_eq!(frame.websocket()[..header.len()], header[..], "{length}");
+            assert_eq!(frame.payload().len(), length);
+            assert_eq!(frame.websocket().len(), header.len() + length);
+        }
+    }
+}
