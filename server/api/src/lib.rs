@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Requests and answers of both REST planes, as types. The servers and the dashboard compile against the same ones.
+//!
+//! - the control plane: [`session`] (sign-up, sign-in, who am I), [`app`], [`key`], [`acl`], [`settings`],
+//!   [`limits`], [`live`] (the dashboard's own token), [`audit`];
+//! - the data plane: [`data`];
+//! - every error of both: [`problem`];
+//! - lists: [`page`].
+//!
+//! Requests refuse unknown fields, so that a misspelt option is never ignored; answers may grow. Ids, patterns,
+//! capabilities and limits are the types of `fanfare-core`: what arrives here in a type is already well-formed.
+//! Their OpenAPI schemas stand in [`schema`], made from the same tables as the types.
+//!
+//! This crate builds for wasm: no I/O, no runtime, no clock. Feature `server` adds [`server`], what both planes
+//! share on axum, and nothing of it reaches the dashboard.
+
+pub mod acl;
+pub mod app;
+pub mod audit;
+pub mod data;
+pub mod key;
+pub mod limits;
+pub mod live;
+pub mod page;
+pub mod problem;
+pub mod schema;
+pub mod secret;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod session;
+pub mod settings;
+
+pub use page::{Page, PageQuery};
+pub use problem::ProblemDocument;
+pub use secret::SecretText;

@@ -121,6 +121,11 @@ pub enum Layer {
     Acl,
 }
 
+impl Layer {
+    /// All of them, in the order of the formula.
+    pub const ALL: [Self; 4] = [Self::Tenant, Self::Key, Self::Token, Self::Acl];
+}
+
 impl Refusal {
     /// The layer that refused.
     #[must_use]

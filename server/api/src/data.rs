@@ -1,0 +1,267 @@
+//! Requests and answers of the data plane.
+//!
+//! The body of a publish is the message itself, read by `fanfare-protocol` in the same words as on the socket;
+//! [`MessageDraft`] and [`MessageView`] are its shapes in the OpenAPI document.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use fanfare_core::{Capabilities, ChannelName};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::page::Page;
+use crate::problem::ProblemDocument;
+use crate::schema;
+use crate::secret::SecretText;
+
+/// A message as published.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessageDraft {
+    /// Makes the publish idempotent inside the channel's window; made by Fanfare when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub id: Option<String>,
+    /// What happened, for handlers to choose by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128, example = "greet")]
+    pub name: Option<String>,
+    /// The payload; with `encoding` a text of base64.
+    #[schema(schema_with = schema::any)]
+    pub data: serde_json::Value,
+    /// `base64`, when the payload is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// Messages with one key replace each other where a channel conflates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub key: Option<String>,
+    /// Small texts beside the payload, at most 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// A connection that shall not receive it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
+}
+
+/// How bytes are written in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// RFC 4648, with padding.
+    Base64,
+}
+
+/// A message in its channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MessageView {
+    /// Its number in the channel's log; `<lineage>.<seq>` is its position.
+    pub seq: u64,
+    /// Its id.
+    pub id: String,
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its conflation key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Small texts beside the payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The `sub` of the client that published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    /// When it was appended, Unix milliseconds.
+    pub time: u64,
+    /// `base64`, when the payload is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// The payload.
+    #[schema(schema_with = schema::any)]
+    pub data: serde_json::Value,
+}
+
+/// A message was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Published {
+    /// Its id, the publisher's or one that Fanfare made.
+    #[schema(example = "msg_01JD0000000000000000000000")]
+    pub id: String,
+    /// Where it stands.
+    #[schema(example = "k3Zx.1")]
+    pub position: String,
+    /// What the acknowledgement means: how the message is kept.
+    #[schema(example = "memory")]
+    pub durability: String,
+    /// Whether the same id was accepted before; the position is then that one's.
+    pub duplicate: bool,
+}
+
+/// Which part of a channel's history is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HistoryParams {
+    /// A position to start from, itself excluded; without it the end (backward) or the beginning (forward).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Which way to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(inline)]
+    pub direction: Option<Direction>,
+    /// How many messages, 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    pub limit: Option<u32>,
+}
+
+/// Which way to read a history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From newer to older.
+    #[default]
+    Backward,
+    /// From older to newer.
+    Forward,
+}
+
+/// A part of a channel's history.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HistoryPage {
+    /// The channel.
+    #[schema(schema_with = schema::channel)]
+    pub channel: ChannelName,
+    /// The log that the numbers count in.
+    pub lineage: String,
+    /// The messages, each the object of [`MessageView`], kept as the publisher wrote its data.
+    #[schema(value_type = Vec<MessageView>)]
+    pub messages: Vec<Box<RawValue>>,
+    /// Whether older messages than asked for are no longer kept.
+    pub truncated: bool,
+    /// Hand this back as `from` for the next part; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which channels are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChannelsParams {
+    /// What their names start with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// How many, 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    pub limit: Option<u32>,
+}
+
+/// A channel that somebody uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelView {
+    /// Its name.
+    #[schema(schema_with = schema::channel)]
+    pub name: ChannelName,
+    /// How many subscriptions it has.
+    pub subscribers: u64,
+}
+
+/// Channels in the order of their names.
+pub type ChannelList = Page<ChannelView>;
+
+/// Publishes to several channels at once. Every message has a result of its own; there is no all or nothing.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// At most 100 channels; 1,000 messages and 4 MiB over all of them.
+    #[schema(max_items = 100)]
+    pub items: Vec<BatchItem>,
+}
+
+/// Messages for one channel, published in this order.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchItem {
+    /// The channel, as text: a wrong name fails its own messages only.
+    #[schema(schema_with = schema::channel)]
+    pub channel: String,
+    /// The messages, each the object of [`MessageDraft`].
+    #[schema(value_type = Vec<MessageDraft>)]
+    pub messages: Vec<Box<RawValue>>,
+}
+
+/// What became of a batch: the same items and messages in the same order.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct BatchResult {
+    /// One for each item.
+    pub items: Vec<BatchItemResult>,
+}
+
+/// What became of the messages for one channel.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct BatchItemResult {
+    /// The channel as it was sent.
+    pub channel: String,
+    /// One for each message.
+    pub results: Vec<MessageResult>,
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageResult {
+    /// It was accepted.
+    Ok(Published),
+    /// It was not.
+    Error(Box<ProblemDocument>),
+}
+
+/// Has a key that may `sign` sign a token, for backends without a JWT library.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MintTokenRequest {
+    /// Who the client is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255, example = "ann")]
+    pub sub: Option<String>,
+    /// What it may do, client operations only; the app's ACL decides when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::capabilities)]
+    pub cap: Option<Capabilities>,
+    /// Roles that the app's ACL speaks of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// What others may see of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub info: Option<serde_json::Value>,
+    /// How long it works, in seconds, at most a day; an hour when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86_400, default = 3_600)]
+    pub ttl_s: Option<u64>,
+}
+
+/// A signed token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MintTokenResponse {
+    /// The token for `connect`.
+    #[schema(schema_with = schema::secret)]
+    pub token: SecretText,
+    /// When it stops working.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The server's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TimeResponse {
+    /// Unix milliseconds.
+    #[schema(example = 1_700_000_000_000_u64)]
+    pub time: u64,
+}

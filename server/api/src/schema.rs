@@ -1,0 +1,175 @@
+//! OpenAPI schemas of the nouns of `fanfare-core`, made from its own tables so that they cannot drift from it.
+
+use fanfare_core::limits::{LimitEffect, Scope, Unit};
+use fanfare_core::permission::Layer;
+use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role};
+use serde::Serialize;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+
+/// What an id reads like.
+#[must_use]
+pub fn id(prefix: &str, what: &str) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(format!("^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$")))
+        .description(Some(what))
+        .examples([format!("{prefix}_01JD0000000000000000000000")])
+        .build()
+}
+
+macro_rules! ids {
+    ($($name:ident = $prefix:literal, $what:literal;)+) => {$(
+        #[doc = $what]
+        #[must_use]
+        pub fn $name() -> Object { id($prefix, $what) }
+    )+};
+}
+
+ids! {
+    tenant_id = "ten", "A tenant.";
+    app_id = "app", "An app.";
+    key_id = "key", "A key.";
+    user_id = "usr", "A user.";
+    rule_id = "rul", "A rule of the ACL.";
+    audit_id = "aud", "A row of the audit log.";
+    request_id = "req", "A request, as found in logs.";
+}
+
+/// A rule's id that may be left out.
+#[must_use]
+pub fn optional_rule_id() -> Object {
+    let mut object = id("rul", "The rule's id; leave it out for a new rule.");
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
+fn words<T: Serialize>(all: impl IntoIterator<Item = T>, what: &str) -> Object {
+    let words = all.into_iter().map(|word| serde_json::to_value(word).expect("words of the core print as text"));
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words.collect::<Vec<_>>()))
+        .description(Some(what))
+        .build()
+}
+
+/// One of the codes.
+#[must_use]
+pub fn error_code() -> Object {
+    words(ErrorCode::ALL, "What programs compare. Every code has a page.")
+}
+
+/// One of the limits.
+#[must_use]
+pub fn limit() -> Object {
+    words(Limit::ALL, "The limit's name.")
+}
+
+/// What a limit is counted over.
+#[must_use]
+pub fn limit_scope() -> Object {
+    use Scope::{App, Channel, Connection, Key, Message, Request};
+    words([App, Channel, Connection, Key, Message, Request], "What it is counted over.")
+}
+
+/// What a limit's number means.
+#[must_use]
+pub fn limit_unit() -> Object {
+    words([Unit::Count, Unit::Bytes, Unit::PerSecond, Unit::Milliseconds], "What its number means.")
+}
+
+/// What happens at a limit.
+#[must_use]
+pub fn limit_effect() -> Object {
+    use LimitEffect::{Close, RefuseNew, Reject, Trim};
+    words([Reject, RefuseNew, Trim, Close], "What happens when it is reached.")
+}
+
+/// A layer of permissions.
+#[must_use]
+pub fn layer() -> Object {
+    words(Layer::ALL, "The layer of permissions that refused.")
+}
+
+/// A member's role.
+#[must_use]
+pub fn role() -> Object {
+    words(Role::ALL, "What a member may do.")
+}
+
+/// Allow or deny.
+#[must_use]
+pub fn effect() -> Object {
+    words([Effect::Allow, Effect::Deny], "Whether the rule gives or takes. A deny beats everything.")
+}
+
+/// A list of operations.
+#[must_use]
+pub fn operations() -> utoipa::openapi::schema::Array {
+    ArrayBuilder::new()
+        .items(words(Operation::ALL, "Something that can be done."))
+        .max_items(Some(Operation::ALL.len()))
+        .description(Some("Operations."))
+        .build()
+}
+
+/// A map from pattern to operations.
+#[must_use]
+pub fn capabilities() -> Object {
+    ObjectBuilder::new()
+        .additional_properties(Some(AdditionalProperties::from(utoipa::openapi::Schema::from(operations()))))
+        .description(Some(
+            "From pattern to operations, at most 256 patterns. A channel gets what every matching pattern gives.",
+        ))
+        .examples([serde_json::json!({ "room:*": ["subscribe", "publish"] })])
+        .build()
+}
+
+/// A pattern over channel names.
+#[must_use]
+pub fn pattern() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(200))
+        .description(Some(
+            "Segments parted by `:`; `*` stands for one segment, `{sub}` for a claim, `**` at the end for one or more.",
+        ))
+        .examples(["room:**"])
+        .build()
+}
+
+/// A channel's name.
+#[must_use]
+pub fn channel() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(200))
+        .description(Some("1 to 200 bytes of printable ASCII, without space and * { } [ ] ? % \\ \" < >, in segments parted by single colons."))
+        .examples(["room:9"])
+        .build()
+}
+
+/// Whom a rule speaks of.
+#[must_use]
+pub fn who() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^(anonymous|identified|everyone|user:.{1,255}|role:.{1,255})$"))
+        .description(Some("Whom the rule speaks of."))
+        .examples(["role:staff"])
+        .build()
+}
+
+/// A text that is secret: a password, or a key that is shown once.
+#[must_use]
+pub fn secret() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::Password)))
+        .build()
+}
+
+/// Any JSON value.
+#[must_use]
+pub fn any() -> Object {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("Any JSON value.")).build()
+}
