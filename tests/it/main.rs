@@ -1,1 +1,3 @@
-//! The suite.
+//! The black-box suite: one binary, one module a guarantee's home.
+
+mod harness;
