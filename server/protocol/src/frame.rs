@@ -73,7 +73,13 @@ mod tests {
 
     #[test]
     fn the_header_takes_the_shortest_form_for_every_length() {
-        for (length, header) in [(0, vec![0x81, 0]), (125, vec![0x81, 125]), (126, vec![0x81, 126, 0, 126]), (65_535, vec![0x81, 126, 255, 255]), (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0])] {
+        for (length, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 255, 255]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
             let frame = Frame::text(length, |out| out.extend(std::iter::repeat_n(b'x', length)));
             assert_eq!(frame.websocket()[..header.len()], header[..], "{length}");
             assert_eq!(frame.payload().len(), length);

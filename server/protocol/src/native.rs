@@ -1,0 +1,23 @@
+//! The native protocol, version 1, in JSON. `native/PROTOCOL.md` specifies it; the transcripts beside it hold it.
+//!
+//! Inbound: [`parse`] takes a text frame apart into [`Command`]s, strictly. Outbound: [`reply`] and [`error`] answer a
+//! command, [`push_message`] and its siblings tell what nobody asked for. Nothing in a push depends on the connection,
+//! so a message is encoded once for everybody.
+
+mod command;
+mod parse;
+mod write;
+
+pub use command::{
+    Command, CommandError, CommandKind, Connect, Direction, History, Refresh, Rewind, Start, Subscribe, Token,
+};
+pub use parse::{COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse};
+pub use write::{
+    Gap, GapReason, Hello, HistoryOk, PublishedOk, Recovery, Reply, SubscribedOk, error, push_message, push_reconnect,
+    push_recovery, push_unsubscribed, reply,
+};
+
+pub use crate::draft::Publication as Publish;
+
+/// The WebSocket subprotocol that says this protocol.
+pub const SUBPROTOCOL: &str = "fanfare.v1.json";

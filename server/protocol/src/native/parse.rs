@@ -1,0 +1,265 @@
+//! Text frames to commands.
+
+use fanfare_core::{ChannelName, ErrorCode, Problem};
+
+use super::command::{
+    Command, CommandError, CommandKind, Connect, Direction, History, Refresh, Rewind, Start, Subscribe, Token,
+};
+use crate::draft::{Seen, read_with_channel};
+use crate::fields::{Faults, Place, advice};
+use crate::json::{JsonError, Kind, Reader};
+
+/// The most commands in one text frame.
+pub const COMMANDS_MAX: usize = 64;
+/// The largest id: what JavaScript counts without gaps.
+pub const ID_MAX: u64 = (1 << 53) - 1;
+/// The most messages that a subscription may rewind.
+pub const REWIND_MESSAGES_MAX: u32 = 1_000;
+/// How far back a subscription may rewind, in milliseconds: 30 days.
+pub const REWIND_MS_MAX: u64 = 30 * 24 * 3_600_000;
+/// The most messages of one page of history.
+pub const HISTORY_LIMIT_MAX: u32 = 1_000;
+
+/// How many messages a page of history has unasked.
+const HISTORY_LIMIT: u32 = 100;
+/// Longer than any position that Fanfare gives out.
+const POSITION_BYTES_MAX: usize = 128;
+
+/// Takes a text frame apart: one command a line. A wrong command is an error in its place, the others are not
+/// affected; a frame with too many commands, or none, is one error.
+pub fn parse(text: &str) -> impl Iterator<Item = Result<Command, CommandError>> {
+    let count = lines(text).take(COMMANDS_MAX + 1).count();
+    let refused = match count {
+        0 => Some(Problem::new(ErrorCode::InvalidJson, "The frame is empty; send one command a line.")),
+        1..=COMMANDS_MAX => None,
+        _ => Some(Problem::new(
+            ErrorCode::InvalidRequest,
+            format!("The frame has more than {COMMANDS_MAX} commands; none of them was carried out."),
+        )),
+    };
+    let commands = if refused.is_none() { lines(text) } else { lines("") };
+    refused
+        .map(|problem| Err(CommandError { id: None, problem: Box::new(problem) }))
+        .into_iter()
+        .chain(commands.map(parse_line))
+}
+
+/// The lines that hold something.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').filter(|line| !line.bytes().all(|byte| byte.is_ascii_whitespace()))
+}
+
+fn parse_line(line: &str) -> Result<Command, CommandError> {
+    let mut parts = Parts::default();
+    let mut reader = Reader::new(line);
+    let read = parts.read(&mut reader).and_then(|()| reader.end());
+    let id = parts.id;
+    let fail = |problem| Err(CommandError { id, problem });
+    match (read, id, parts.kind) {
+        (Err(error), ..) => fail(error.into()),
+        (Ok(()), Some(id), Some(kind)) if parts.faults.is_empty() => Ok(Command { id, kind }),
+        (Ok(()), ..) => fail(parts.faults.into_problem()),
+    }
+}
+
+/// What was read of a command so far.
+#[derive(Default)]
+struct Parts {
+    id: Option<u64>,
+    /// The name of the command, known or not.
+    named: Option<String>,
+    kind: Option<CommandKind>,
+    faults: Faults,
+}
+
+impl Parts {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
+        if !self.faults.is(reader, &Place::Root, Kind::Object)? {
+            return Ok(());
+        }
+        let mut id_seen = false;
+        reader.object(|reader, name| {
+            let at = Place::Field(&Place::Root, &name);
+            if name == "id" {
+                id_seen = true;
+                self.id = self.faults.whole(reader, &at, 1..=ID_MAX)?;
+                return Ok(());
+            }
+            match &self.named {
+                None => self.named = Some(name.chars().take(64).collect()),
+                Some(first) => {
+                    self.faults
+                        .add(&at, format!("a command object holds its id and one command; {first} is there already"));
+                    return reader.skip().map(drop);
+                }
+            }
+            self.kind = read_kind(&mut self.faults, reader, &name, &at)?;
+            Ok(())
+        })?;
+        self.faults.require(id_seen, &Place::Root, "id", ", a whole number that the answer repeats");
+        if self.named.is_none() {
+            let commands = CommandKind::NAMES.join(", ");
+            self.faults.add_as(
+                ErrorCode::UnknownCommand,
+                &Place::Root,
+                format!("there is no command; it is one of {commands}"),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn read_kind(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    name: &str,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    Ok(match name {
+        "connect" => read_connect(faults, reader, at)?,
+        "refresh" => read_refresh(faults, reader, at)?,
+        "subscribe" => read_subscribe(faults, reader, at)?,
+        "unsubscribe" => read_unsubscribe(faults, reader, at)?,
+        "publish" => read_with_channel(faults, reader, at)?.map(|publish| CommandKind::Publish(Box::new(publish))),
+        "history" => read_history(faults, reader, at)?,
+        "ping" => {
+            faults.object(reader, at, &[], |_, reader, _, _| reader.skip().map(drop))?.then_some(CommandKind::Ping)
+        }
+        _ => {
+            let advice = advice(name, &CommandKind::NAMES);
+            faults.add_as(ErrorCode::UnknownCommand, at, format!("there is no such command; {advice}"));
+            reader.skip()?;
+            None
+        }
+    })
+}
+
+fn read_connect(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    let mut token = None;
+    faults.object(reader, at, &["token"], |faults, reader, _, at| {
+        token = read_token(faults, reader, at)?;
+        Ok(())
+    })?;
+    Ok(Some(CommandKind::Connect(Connect { token })))
+}
+
+fn read_refresh(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    let mut token = Seen::default();
+    let is_object = faults.object(reader, at, &["token"], |faults, reader, _, at| {
+        token.set(read_token(faults, reader, at)?);
+        Ok(())
+    })?;
+    faults.require(token.seen || !is_object, at, "token", ", a new token for the same user");
+    Ok(token.value.map(|token| CommandKind::Refresh(Refresh { token })))
+}
+
+/// How long a token may be is for its verification to say; the frame's bound holds here.
+fn read_token(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<Token>, JsonError> {
+    Ok(faults.text(reader, at, 1..=usize::MAX)?.map(|token| Token::new(token.into_owned())))
+}
+
+fn read_subscribe(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    let (mut channel, mut position, mut rewind) = (Seen::default(), Seen::default(), Seen::default());
+    let known = ["channel", "position", "rewind"];
+    let is_object = faults.object(reader, at, &known, |faults, reader, name, at| {
+        match name {
+            "channel" => channel.set(faults.channel(reader, at, ChannelName::parse_any)?),
+            "position" => position.set(read_position(faults, reader, at)?),
+            _ => rewind.set(read_rewind(faults, reader, at)?),
+        }
+        Ok(())
+    })?;
+    if !is_object {
+        return Ok(None);
+    }
+    require_channel(faults, &channel, at);
+    if position.seen && rewind.seen {
+        faults.add(&Place::Field(at, "rewind"), "excludes position: a subscription starts at one place");
+    }
+    let start = match (position.value, rewind.value) {
+        (Some(position), _) => Start::After(position),
+        (None, Some(rewind)) => Start::Rewind(rewind),
+        (None, None) => Start::Now,
+    };
+    Ok(channel.value.map(|channel| CommandKind::Subscribe(Subscribe { channel, start })))
+}
+
+fn read_rewind(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<Rewind>, JsonError> {
+    let (mut messages, mut ms) = (Seen::default(), Seen::default());
+    let is_object = faults.object(reader, at, &["messages", "ms"], |faults, reader, name, at| {
+        match name {
+            "messages" => messages.set(faults.whole(reader, at, 1..=u64::from(REWIND_MESSAGES_MAX))?),
+            _ => ms.set(faults.whole(reader, at, 1..=REWIND_MS_MAX)?),
+        }
+        Ok(())
+    })?;
+    if is_object && messages.seen == ms.seen {
+        faults.add(at, "must have either messages or ms");
+    }
+    let messages = messages.value.and_then(|messages| u32::try_from(messages).ok());
+    Ok(messages.map(Rewind::Messages).or_else(|| ms.value.map(Rewind::Ms)))
+}
+
+fn read_unsubscribe(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    let mut channel = Seen::default();
+    let is_object = faults.object(reader, at, &["channel"], |faults, reader, _, at| {
+        channel.set(faults.channel(reader, at, ChannelName::parse_any)?);
+        Ok(())
+    })?;
+    if is_object {
+        require_channel(faults, &channel, at);
+    }
+    Ok(channel.value.map(|channel| CommandKind::Unsubscribe { channel }))
+}
+
+fn read_history(
+    faults: &mut Faults,
+    reader: &mut Reader<'_>,
+    at: &Place<'_>,
+) -> Result<Option<CommandKind>, JsonError> {
+    let mut channel = Seen::default();
+    let (mut from, mut direction, mut limit) = (None, Direction::Backward, HISTORY_LIMIT);
+    let known = ["channel", "from", "direction", "limit"];
+    let words = [("backward", Direction::Backward), ("forward", Direction::Forward)];
+    let is_object = faults.object(reader, at, &known, |faults, reader, name, at| {
+        match name {
+            "channel" => channel.set(faults.channel(reader, at, ChannelName::parse_any)?),
+            "from" => from = read_position(faults, reader, at)?,
+            "direction" => direction = faults.word(reader, at, &words)?.unwrap_or(direction),
+            _ => {
+                let number = faults.whole(reader, at, 1..=u64::from(HISTORY_LIMIT_MAX))?;
+                limit = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(limit);
+            }
+        }
+        Ok(())
+    })?;
+    if is_object {
+        require_channel(faults, &channel, at);
+    }
+    Ok(channel.value.map(|channel| CommandKind::History(History { channel, from, direction, limit })))
+}
+
+fn require_channel(faults: &mut Faults, channel: &Seen<ChannelName>, at: &Place<'_>) {
+    faults.require(channel.seen, at, "channel", ", such as \"room:9\"");
+}
+
+/// A position is opaque here: whoever holds the key to its tag judges it.
+fn read_position(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<String>, JsonError> {
+    Ok(faults.text(reader, at, 1..=POSITION_BYTES_MAX)?.map(std::borrow::Cow::into_owned))
+}
