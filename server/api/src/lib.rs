@@ -22,6 +22,8 @@ pub mod limits;
 pub mod live;
 pub mod page;
 pub mod problem;
+#[cfg(feature = "server")]
+pub mod reference;
 pub mod schema;
 pub mod secret;
 #[cfg(feature = "server")]
