@@ -6,10 +6,8 @@
 
 use bytes::Bytes;
 
-/// The longest header of an unmasked frame (RFC 6455 §5.2).
-const HEADROOM: usize = 10;
-/// FIN, opcode 1.
-const FIN_TEXT: u8 = 0x81;
+use crate::websocket::Opcode;
+use crate::websocket::encode::{HEADER_BYTES_MAX as HEADROOM, header};
 
 /// One encoded outbound message. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +24,10 @@ impl Frame {
         buffer.resize(HEADROOM, 0);
         write(&mut buffer);
         let length = buffer.len() - HEADROOM;
-        let header = write_header(&mut buffer, length);
-        Self { wire: Bytes::from(buffer).slice(HEADROOM - header..), header: u8::try_from(header).unwrap_or(0) }
+        let (header, size) = header(Opcode::Text, true, length);
+        buffer[HEADROOM - size..HEADROOM].copy_from_slice(&header[..size]);
+        let wire = Bytes::from(buffer).slice(HEADROOM - size..);
+        Self { wire, header: u8::try_from(size).expect("a header has at most ten bytes") }
     }
 
     /// Header and payload, as written to a WebSocket.
@@ -41,30 +41,6 @@ impl Frame {
     pub fn payload(&self) -> Bytes {
         self.wire.slice(usize::from(self.header)..)
     }
-}
-
-/// Writes the header so that it ends where the payload starts, and returns its length.
-fn write_header(buffer: &mut [u8], length: usize) -> usize {
-    let header = match length {
-        0..=125 => 2,
-        126..=0xFFFF => 4,
-        _ => 10,
-    };
-    let start = HEADROOM - header;
-    buffer[start] = FIN_TEXT;
-    #[expect(clippy::cast_possible_truncation, reason = "each arm holds lengths that fit")]
-    match header {
-        2 => buffer[start + 1] = length as u8,
-        4 => {
-            buffer[start + 1] = 126;
-            buffer[start + 2..HEADROOM].copy_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            buffer[start + 1] = 127;
-            buffer[start + 2..HEADROOM].copy_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    header
 }
 
 #[cfg(test)]

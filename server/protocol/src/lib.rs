@@ -21,5 +21,6 @@ mod fields;
 pub mod frame;
 pub mod json;
 pub mod native;
+pub mod websocket;
 
 pub use frame::Frame;
