@@ -1,0 +1,25 @@
+// Builds dist/v1.js (one file, no imports) and dist/types.
+import { execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+await build({
+  absWorkingDir: here,
+  entryPoints: ["src/index.ts"],
+  outfile: "dist/v1.js",
+  bundle: true,
+  format: "esm",
+  platform: "neutral",
+  target: "es2022",
+  minify: true,
+  banner: { js: "/*! Fanfare client v1, Apache-2.0 */" },
+  logLevel: "warning",
+});
+const typescript = dirname(createRequire(import.meta.url).resolve("typescript/package.json"));
+execFileSync(process.execPath, [join(typescript, "bin", "tsc"), "--project", "tsconfig.types.json"], {
+  cwd: here,
+  stdio: "inherit",
+});

@@ -1,0 +1,81 @@
+/**
+ * The native protocol v1 as JSON: what goes over the wire, and nothing else. The specification is
+ * `server/protocol/src/native/PROTOCOL.md`.
+ */
+import type { Problem } from "./errors.js";
+
+export const SUBPROTOCOL = "fanfare.v1.json";
+
+export type CommandKind = "connect" | "refresh" | "subscribe" | "unsubscribe" | "publish" | "history" | "ping";
+
+/** The answer to connect. */
+export interface Hello {
+  connection: string;
+  user?: string;
+  heartbeat_ms: number;
+  expires_ms?: number;
+  limits?: Record<string, unknown>;
+}
+
+/** The answer to subscribe: everything after `<lineage>.<seq>` arrives. */
+export interface SubscribedOk {
+  channel: string;
+  lineage: string;
+  seq: number;
+  recovered?: boolean;
+  reason?: string;
+  from?: string;
+  to?: string;
+}
+
+/** A message, pushed or from history. */
+export interface WireMessage {
+  channel?: string;
+  seq: number;
+  id: string;
+  name?: string;
+  data: unknown;
+  encoding?: "base64";
+  key?: string;
+  headers?: Record<string, string>;
+  publisher?: string;
+  time: number;
+}
+
+/** A break in a live subscription: everything after `<lineage>.<seq>` arrives. */
+export interface WireRecovery {
+  channel: string;
+  recovered: boolean;
+  reason?: string;
+  from?: string;
+  to?: string;
+  lineage: string;
+  seq: number;
+}
+
+/** One frame from the server; fields and pushes that this version does not know are ignored. */
+export interface Inbound {
+  id?: number;
+  ok?: unknown;
+  error?: Problem;
+  msg?: WireMessage & { channel: string };
+  recovery?: WireRecovery;
+  unsubscribed?: { channel: string; error: Problem };
+  reconnect?: { after_ms: number };
+}
+
+/** `body` is JSON already, so that a command waiting for a connection is weighed and written once. */
+export function encode(id: number, kind: CommandKind, body: string): string {
+  return `{"id":${id},"${kind}":${body}}`;
+}
+
+/** Reads one frame; `undefined` when it is none of ours. */
+export function decode(frame: unknown): Inbound | undefined {
+  if (typeof frame !== "string") return undefined;
+  try {
+    const value: unknown = JSON.parse(frame);
+    return typeof value === "object" && value !== null ? (value as Inbound) : undefined;
+  } catch {
+    return undefined;
+  }
+}
