@@ -1,3 +1,39 @@
-//! The data plane.
+//! The data plane: what happens between a publish and the sockets of its subscribers.
+//!
+//! Read in this order: [`node`] (every operation of REST and sockets comes through [`Node`]), [`hub`] (channels on this
+//! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
+//! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
+//! reference), [`directory`] (apps as snapshots).
+//!
+//! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
+//! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
+//! and `outbox`, or keep anything without a bound.
 
+pub mod broker;
+pub mod caller;
+pub mod chance;
+pub mod clock;
+pub mod connection;
+pub mod directory;
+pub mod error;
+pub mod hub;
+pub mod limiter;
+pub mod node;
+pub mod outbox;
+pub mod session;
+pub mod stats;
+pub mod subscription;
+pub mod token;
 pub mod transport;
+
+pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending};
+pub use caller::Caller;
+pub use clock::SystemClock;
+pub use directory::{ConnectionPermit, Directory};
+pub use error::NodeError;
+pub use node::{
+    ChannelInfo, ChannelsPage, ChannelsQuery, Direction, Handshake, HistoryPage, HistoryQuery, MintRequest, Node,
+    NodeOptions, Published, Quota,
+};
+pub use stats::{AppFigures, NodeFigures};
+pub use transport::{Inbound, Reader, ReceiveError, Sink};

@@ -1,0 +1,382 @@
+//! The broker in this process's memory: the reference for what the others do, and the embedded default.
+//!
+//! Its lineages carry a random epoch, the start time as the term, and a nonce of the process: after a restart every
+//! position is of another epoch, which is the truth.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use fanfare_core::id::AppId;
+use fanfare_core::settings::History;
+use fanfare_core::{ChannelKey, Lineage, Message, Position, Seq};
+use sha2::{Digest, Sha256};
+
+use super::{Append, Appended, Broker, BrokerError, Deliver, Durability, Page, Pending, Read, Scope, Start};
+use crate::chance::Chance;
+use crate::limiter::Bucket;
+
+const SHARDS: usize = 64;
+/// What a message costs beside its payload: the structures around it.
+const MESSAGE_OVERHEAD: u64 = 256;
+/// Ids remembered per channel; a channel that gets more of them forgets the oldest early.
+const IDS_MAX: usize = 65_536;
+
+/// Bounds of the memory broker.
+#[derive(Debug, Clone)]
+pub struct MemoryOptions {
+    /// Bytes of history over all apps. Default 1 GiB.
+    pub bytes_max: u64,
+    /// Channels that are remembered. Default 2,000,000.
+    pub channels_max: u64,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self { bytes_max: 1024 * 1024 * 1024, channels_max: 2_000_000 }
+    }
+}
+
+/// The broker in memory.
+pub struct MemoryBroker {
+    options: MemoryOptions,
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    /// Bytes kept of each app. Locked only to make a channel, inside the channel's shard, and to sweep.
+    apps: Mutex<HashMap<AppId, Arc<AtomicU64>>>,
+    sink: OnceLock<Arc<dyn Deliver>>,
+    term: u64,
+    nonce: u32,
+    chance: Chance,
+    channels: AtomicU64,
+    bytes: AtomicU64,
+    swept: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shard {
+    logs: HashMap<ChannelKey, Log>,
+}
+
+struct Log {
+    lineage: Lineage,
+    top: Seq,
+    messages: VecDeque<Arc<Message>>,
+    bytes: u64,
+    app_bytes: Arc<AtomicU64>,
+    ids: Option<Box<Ids>>,
+    history: History,
+    rate: Bucket,
+    attached: bool,
+    used_ms: u64,
+}
+
+#[derive(Default)]
+struct Ids {
+    known: HashMap<(Scope, Box<str>), Known>,
+    oldest: VecDeque<(u64, (Scope, Box<str>))>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    content: [u8; 16],
+    position: Position,
+}
+
+impl MemoryBroker {
+    /// An empty broker; the start time is its term.
+    #[must_use]
+    pub fn new(options: MemoryOptions, started_ms: u64, chance: Chance) -> Self {
+        Self {
+            options,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            apps: Mutex::default(),
+            sink: OnceLock::new(),
+            term: started_ms,
+            nonce: chance.next(),
+            chance,
+            channels: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
+        }
+    }
+
+    /// Says who hears of messages. The first call counts.
+    pub fn deliver_to(&self, sink: Arc<dyn Deliver>) {
+        let _first = self.sink.set(sink);
+    }
+
+    /// Bytes of history held now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, channel: &ChannelKey) -> MutexGuard<'_, Shard> {
+        // The remainder is below SHARDS, which is a usize.
+        let index = usize::try_from(self.hasher.hash_one(channel) % SHARDS as u64).unwrap_or(0);
+        // Nothing between lock and unlock leaves a log half changed, so a panic elsewhere does not spoil it.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channel's log, made when there is none.
+    fn log<'a>(&self, shard: &'a mut Shard, channel: &ChannelKey, now_ms: u64) -> Result<&'a mut Log, BrokerError> {
+        match shard.logs.entry(channel.clone()) {
+            Entry::Occupied(log) => Ok(log.into_mut()),
+            Entry::Vacant(place) => {
+                if self.channels.fetch_add(1, Ordering::Relaxed) >= self.options.channels_max {
+                    self.channels.fetch_sub(1, Ordering::Relaxed);
+                    return Err(BrokerError::Full);
+                }
+                let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+                let app_bytes = Arc::clone(apps.entry(channel.app()).or_default());
+                let epoch = self.chance.next();
+                Ok(place.insert(Log {
+                    lineage: Lineage { epoch, term: self.term, nonce: self.nonce },
+                    top: 0,
+                    messages: VecDeque::new(),
+                    bytes: 0,
+                    app_bytes,
+                    ids: None,
+                    history: History::default(),
+                    rate: Bucket::default(),
+                    attached: false,
+                    used_ms: now_ms,
+                }))
+            }
+        }
+    }
+
+    fn append(&self, channel: &ChannelKey, append: Append) -> Result<Appended, BrokerError> {
+        let content = append.idempotent.then(|| content_hash(&append));
+        let mut shard = self.shard(channel);
+        let log = self.log(&mut shard, channel, append.time_ms)?;
+        log.used_ms = append.time_ms;
+        if let Some(known) = log.known(&append, content)? {
+            return Ok(Appended {
+                position: known.position,
+                id: append.id,
+                duplicate: true,
+                durability: Durability::Memory,
+            });
+        }
+        log.rate
+            .draw(append.monotonic, append.rate, 1)
+            .map_err(|exceeded| BrokerError::Rate { max: append.rate.max, retry_after_ms: exceeded.retry_after_ms })?;
+        log.history = append.history;
+        let weight = append.draft.weight() as u64 + MESSAGE_OVERHEAD;
+        let kept = append.history.is_kept();
+        if kept {
+            self.trim(log, append.time_ms, weight);
+            if log.app_bytes.load(Ordering::Relaxed) + weight > append.app_bytes_max {
+                return Err(BrokerError::AppBytes { max: append.app_bytes_max });
+            }
+            if self.bytes.load(Ordering::Relaxed) + weight > self.options.bytes_max {
+                return Err(BrokerError::Full);
+            }
+        }
+        log.top += 1;
+        let position = Position { lineage: log.lineage, seq: log.top };
+        if let Some(content) = content {
+            log.remember(&append, Known { content, position });
+        }
+        let message = Arc::new(Message {
+            id: append.id.clone(),
+            position,
+            time_ms: append.time_ms,
+            publisher: append.publisher,
+            origin: append.origin,
+            draft: append.draft,
+        });
+        if kept {
+            log.messages.push_back(Arc::clone(&message));
+            log.bytes += weight;
+            log.app_bytes.fetch_add(weight, Ordering::Relaxed);
+            self.bytes.fetch_add(weight, Ordering::Relaxed);
+        } else {
+            self.trim(log, u64::MAX, 0);
+        }
+        // Under the shard's lock: the order of deliveries is the order of the log.
+        if let Some(sink) = self.sink.get().filter(|_| log.attached) {
+            sink.deliver(channel, message);
+        }
+        Ok(Appended { position, id: append.id, duplicate: false, durability: Durability::Memory })
+    }
+
+    /// Drops what is too old, and what must go so that `incoming` more bytes fit.
+    fn trim(&self, log: &mut Log, now_ms: u64, incoming: u64) {
+        let history = log.history;
+        let extra = usize::from(incoming > 0);
+        while let Some(oldest) = log.messages.front() {
+            let expired = oldest.time_ms.saturating_add(history.ttl_ms) <= now_ms;
+            let crowded = log.messages.len() + extra > history.messages as usize;
+            let heavy = log.bytes + incoming > history.bytes;
+            if !(expired || crowded || heavy) {
+                return;
+            }
+            let weight = oldest.draft.weight() as u64 + MESSAGE_OVERHEAD;
+            log.messages.pop_front();
+            log.bytes -= weight;
+            log.app_bytes.fetch_sub(weight, Ordering::Relaxed);
+            self.bytes.fetch_sub(weight, Ordering::Relaxed);
+        }
+        if log.messages.is_empty() {
+            log.messages = VecDeque::new();
+        }
+    }
+
+    fn read_now(&self, channel: &ChannelKey, read: Read) -> Result<Page, BrokerError> {
+        let mut shard = self.shard(channel);
+        let log = self.log(&mut shard, channel, read.now_ms)?;
+        log.used_ms = log.used_ms.max(read.now_ms);
+        self.trim(log, read.now_ms, 0);
+        Ok(log.page(read))
+    }
+}
+
+impl Log {
+    fn known(&mut self, append: &Append, content: Option<[u8; 16]>) -> Result<Option<Known>, BrokerError> {
+        let (Some(content), Some(ids)) = (content, &mut self.ids) else { return Ok(None) };
+        ids.forget(append.time_ms);
+        match ids.known.get(&(append.scope.clone(), append.id.clone())) {
+            Some(known) if known.content == content => Ok(Some(*known)),
+            Some(_) => Err(BrokerError::IdReused),
+            None => Ok(None),
+        }
+    }
+
+    fn remember(&mut self, append: &Append, known: Known) {
+        let ids = self.ids.get_or_insert_default();
+        if ids.oldest.len() >= IDS_MAX
+            && let Some((_, key)) = ids.oldest.pop_front()
+        {
+            ids.known.remove(&key);
+        }
+        let key = (append.scope.clone(), append.id.clone());
+        ids.oldest.push_back((append.time_ms.saturating_add(append.idempotency_ms), key.clone()));
+        ids.known.insert(key, known);
+    }
+
+    fn page(&self, read: Read) -> Page {
+        let first = self.messages.front().map_or(self.top + 1, |message| message.position.seq);
+        // Numbers have no holes, so an index is a difference.
+        let index =
+            |seq: Seq| usize::try_from(seq.saturating_sub(first)).unwrap_or(usize::MAX).min(self.messages.len());
+        let count = read.messages_max as usize;
+        let messages = match read.start {
+            Start::Top => Vec::new(),
+            Start::After(seq) => bounded(self.messages.range(index(seq.saturating_add(1))..), count, read.bytes_max),
+            Start::Last(last) => {
+                let from = self.messages.len().saturating_sub(last as usize);
+                bounded(self.messages.range(from..), count, read.bytes_max)
+            }
+            Start::Since(time_ms) => {
+                let from = self.messages.partition_point(|message| message.time_ms < time_ms);
+                bounded(self.messages.range(from..), count, read.bytes_max)
+            }
+            Start::Before(seq) => {
+                let to = seq.map_or(self.messages.len(), index);
+                bounded(self.messages.range(..to).rev(), count, read.bytes_max)
+            }
+        };
+        Page { lineage: self.lineage, top: self.top, first, messages }
+    }
+}
+
+impl Ids {
+    fn forget(&mut self, now_ms: u64) {
+        while let Some((until, _)) = self.oldest.front()
+            && *until <= now_ms
+            && let Some((_, key)) = self.oldest.pop_front()
+        {
+            self.known.remove(&key);
+        }
+    }
+}
+
+/// Takes messages while they fit; the first always does.
+fn bounded<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, count: usize, bytes: u64) -> Vec<Arc<Message>> {
+    let mut weight = 0;
+    messages
+        .take(count)
+        .enumerate()
+        .take_while(|(index, message)| {
+            weight += message.draft.weight() as u64;
+            *index == 0 || weight <= bytes
+        })
+        .map(|(_, message)| Arc::clone(message))
+        .collect()
+}
+
+/// What makes two publishes with one id the same.
+fn content_hash(append: &Append) -> [u8; 16] {
+    struct Sha(Sha256);
+    impl Hasher for Sha {
+        fn finish(&self) -> u64 {
+            0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut sha = Sha(Sha256::new());
+    let draft = &append.draft;
+    match &draft.data {
+        fanfare_core::Data::Json(json) => (0_u8, json.get()).hash(&mut sha),
+        fanfare_core::Data::Bytes(bytes) => (1_u8, bytes).hash(&mut sha),
+    }
+    (&draft.name, &draft.key, &draft.headers).hash(&mut sha);
+    let whole = sha.0.finalize();
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole[..16]);
+    half
+}
+
+impl Broker for MemoryBroker {
+    fn publish(&self, channel: &ChannelKey, append: Append) -> Pending<Result<Appended, BrokerError>> {
+        Pending::Ready(self.append(channel, append))
+    }
+
+    fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>> {
+        Pending::Ready(self.read_now(channel, read))
+    }
+
+    fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {
+        let mut shard = self.shard(channel);
+        Pending::Ready(self.log(&mut shard, channel, 0).map(|log| log.attached = true))
+    }
+
+    fn detach(&self, channel: &ChannelKey) {
+        if let Some(log) = self.shard(channel).logs.get_mut(channel) {
+            log.attached = false;
+        }
+    }
+
+    fn sweep(&self, now_ms: u64) {
+        // An eighth of the shards a call: every channel is looked at each eight seconds.
+        let turn = self.swept.fetch_add(1, Ordering::Relaxed);
+        for index in (0..SHARDS as u64).filter(|index| index % 8 == turn % 8) {
+            let index = usize::try_from(index).unwrap_or(0);
+            let mut shard = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.logs.len();
+            shard.logs.retain(|_, log| {
+                self.trim(log, now_ms, 0);
+                if let Some(ids) = &mut log.ids {
+                    ids.forget(now_ms);
+                    if ids.known.is_empty() {
+                        log.ids = None;
+                    }
+                }
+                // What knows the lineage lives longest: a position stays good as long as any of its history could.
+                let idle_ms = now_ms.saturating_sub(log.used_ms);
+                log.attached || !log.messages.is_empty() || log.ids.is_some() || idle_ms < log.history.ttl_ms + 60_000
+            });
+            self.channels.fetch_sub((before - shard.logs.len()) as u64, Ordering::Relaxed);
+        }
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.retain(|_, bytes| Arc::strong_count(bytes) > 1);
+    }
+}

@@ -1,0 +1,357 @@
+//! One client's task: it reads, runs commands, writes what the socket refused, and looks again at rights when told.
+//!
+//! ```text
+//!   told (app changed, due, draining) ─► finished commands ─► queued bytes ─► catching up ─► next frames
+//! ```
+//!
+//! In that order, so that nothing new is read for a client whose rights are in doubt, and what is owed goes before what
+//! is asked. Each round does a bounded part of each. Several commands may be in flight; those of one channel are handed
+//! to the broker in the order in which they came. Between commands the task holds nothing but its session.
+
+mod commands;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fanfare_core::problem::Problem;
+use fanfare_core::{ErrorCode, Limit};
+use fanfare_protocol::native;
+
+use crate::broker::{BrokerError, Page};
+use crate::caller::Caller;
+use crate::directory::{AppEntry, ConnectionPermit};
+use crate::node::{Handshake, Node};
+use crate::outbox::{Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals};
+use crate::session::{Session, Verdict};
+use crate::stats::AppStats;
+use crate::transport::{Inbound, Reader, ReceiveError};
+
+/// Commands whose answers may be awaited at one moment; more are not read.
+const INFLIGHT_MAX: usize = 64;
+/// Rounds of one poll before other tasks have their turn.
+const ROUNDS: usize = 8;
+/// How long a closing link may take.
+const CLOSE_WITHIN_S: u32 = 5;
+/// WebSocket: going well, RFC 6455 §7.4.1.
+const NORMAL: u16 = 1000;
+
+/// Serves one connection from its handshake to its end.
+pub(crate) async fn serve<R: Reader>(
+    node: Arc<Node>,
+    permit: ConnectionPermit,
+    handshake: Handshake,
+    mut reader: R,
+    outbox: Arc<Outbox>,
+) {
+    let entry = Arc::clone(&permit.entry);
+    entry.register(&outbox);
+    let mut connection = Connection {
+        session: Session::default(),
+        caller: None,
+        handshake: Some(Box::new(handshake)),
+        inflight: Vec::new(),
+        replies: Vec::new(),
+        phase: Phase::Open,
+        blocked: false,
+        catch_up: false,
+        retry: false,
+        probed: false,
+        heard_s: node.second(),
+        outbox,
+        entry,
+        _permit: permit,
+        node,
+    };
+    connection.start();
+    poll_fn(|context| connection.poll(&mut reader, context)).await;
+}
+
+/// What a command that had to wait has come to.
+enum Done {
+    /// Its answer.
+    Reply(Bytes),
+    /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
+    Page { slot: u32, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
+}
+
+type Inflight = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A goodbye was said; what waits is written and the peer's end awaited.
+    Closing,
+    Ended,
+}
+
+struct Connection {
+    node: Arc<Node>,
+    entry: Arc<AppEntry>,
+    outbox: Arc<Outbox>,
+    session: Session,
+    /// Who asks, once connected.
+    caller: Option<Caller>,
+    handshake: Option<Box<Handshake>>,
+    inflight: Vec<Inflight>,
+    /// Answers of this round, written together.
+    replies: Vec<Bytes>,
+    phase: Phase,
+    blocked: bool,
+    catch_up: bool,
+    /// A read failed: the next tick makes another.
+    retry: bool,
+    /// A probe is on its way.
+    probed: bool,
+    /// When something was last heard.
+    heard_s: u32,
+    _permit: ConnectionPermit,
+}
+
+impl Connection {
+    fn start(&mut self) {
+        // Something may have changed between admission and registration.
+        self.outbox.signal(Signal::Recheck);
+        let within = u32::try_from(self.node.options.connect_within.as_secs()).unwrap_or(u32::MAX / 2);
+        self.outbox.tick_at(self.heard_s.saturating_add(within));
+        if self.node.is_draining() {
+            self.outbox.signal(Signal::Drain);
+        }
+    }
+
+    fn poll<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> Poll<()> {
+        self.outbox.register(context.waker());
+        for _ in 0..ROUNDS {
+            let signals = self.outbox.take_signals();
+            self.on_signals(signals, reader);
+            let mut moved = self.poll_inflight(context);
+            moved |= self.poll_queue(reader, context);
+            moved |= self.catch_up();
+            moved |= self.poll_input(reader, context);
+            self.send_replies(reader);
+            self.node.hub.run_ready();
+            if self.phase == Phase::Ended {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn on_signals(&mut self, signals: Signals, reader: &impl Reader) {
+        self.blocked |= signals.has(Signal::Blocked);
+        self.catch_up |= signals.has(Signal::CatchUp);
+        if signals.has(Signal::Recheck) {
+            self.recheck(reader);
+        }
+        if signals.has(Signal::Drain) {
+            self.close(reader, ErrorCode::Moving);
+        }
+        if signals.has(Signal::Tick) {
+            self.tick(reader);
+        }
+    }
+
+    /// Looks again at every right after a change of the app.
+    fn recheck(&mut self, reader: &impl Reader) {
+        let app = self.entry.app();
+        match self.session.recheck(&app, self.node.clock.unix_ms()) {
+            Verdict::Close(code) => self.close(reader, code),
+            Verdict::Stay(lost) => {
+                for (channel, slot, problem) in lost {
+                    self.leave(slot);
+                    self.replies.push(native::push_unsubscribed(&channel, &problem).websocket().clone());
+                }
+                self.renew_caller();
+            }
+        }
+    }
+
+    /// The subject that publishes are judged by is the session's own.
+    fn renew_caller(&mut self) {
+        if let (Some(caller), Some(subject)) = (&mut self.caller, self.session.subject()) {
+            caller.subject = Arc::new(subject.clone());
+        }
+    }
+
+    /// Ends a subscription.
+    fn leave(&mut self, slot: u32) {
+        if let Some((channel, member)) = self.outbox.free_slot(slot) {
+            self.node.hub.leave(&channel, member);
+            AppStats::sub(&self.entry.stats.subscriptions, 1);
+        }
+    }
+
+    /// Something is due: the close of a closing link, a late connect, an expired token, a probe.
+    fn tick(&mut self, reader: &impl Reader) {
+        let now_s = self.node.second();
+        if self.phase == Phase::Closing {
+            self.phase = Phase::Ended;
+            return;
+        }
+        if self.session.subject().is_none() {
+            return self.close(reader, ErrorCode::ConnectTimeout);
+        }
+        if self.session.is_expired(self.node.clock.unix_ms()) {
+            return self.close(reader, ErrorCode::TokenExpired);
+        }
+        self.catch_up |= std::mem::take(&mut self.retry);
+        let heartbeat_s = self.heartbeat_s();
+        if now_s >= self.heard_s.saturating_add(heartbeat_s) {
+            if self.probed {
+                return self.close(reader, ErrorCode::HeartbeatTimeout);
+            }
+            self.probed = true;
+            self.replies.push(reader.ping_frame());
+        }
+        self.schedule(now_s);
+    }
+
+    fn heartbeat_s(&self) -> u32 {
+        self.entry.peek().heartbeat_ms.div_ceil(1_000).max(1)
+    }
+
+    /// Asks for the next tick: when silence would have lasted a heartbeat, when the probe must be answered, or when the
+    /// token's grace ends.
+    fn schedule(&self, now_s: u32) {
+        let heartbeat_s = self.heartbeat_s();
+        let silent_s = if self.probed { now_s } else { self.heard_s };
+        let expiry_s = self.session.expires_ms().map_or(u32::MAX, |expires_ms| {
+            let left_ms = (expires_ms + crate::session::EXPIRY_GRACE_MS).saturating_sub(self.node.clock.unix_ms());
+            now_s.saturating_add(u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX / 2))
+        });
+        self.outbox.tick_at(silent_s.saturating_add(heartbeat_s).min(expiry_s).max(now_s + 1));
+    }
+
+    fn poll_inflight(&mut self, context: &mut Context<'_>) -> bool {
+        let mut finished = Vec::new();
+        self.inflight.retain_mut(|future| match future.as_mut().poll(context) {
+            Poll::Ready(done) => {
+                finished.push(done);
+                false
+            }
+            Poll::Pending => true,
+        });
+        let moved = !finished.is_empty();
+        finished.into_iter().for_each(|done| self.on_done(done));
+        moved
+    }
+
+    /// Writes what waits once the socket takes more.
+    fn poll_queue<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
+        if !self.blocked {
+            return false;
+        }
+        match reader.poll_writable(context) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => self.phase = Phase::Ended,
+            Poll::Ready(Ok(())) => match self.outbox.flush() {
+                Flushed::Empty => self.blocked = false,
+                Flushed::Waiting(_) => {}
+                Flushed::Gone => self.phase = Phase::Ended,
+            },
+        }
+        true
+    }
+
+    fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
+        // A client that does not read its answers, or has many commands running, is not read either.
+        let stalled = self.blocked && self.outbox.waiting() > PUSH_BYTES_MAX;
+        if self.phase == Phase::Ended || self.inflight.len() >= INFLIGHT_MAX || (stalled && self.phase == Phase::Open) {
+            return false;
+        }
+        let mut pongs = Vec::new();
+        let mut goodbye = false;
+        let polled = reader.poll_receive(context, &mut |inbound| match inbound {
+            Inbound::Text(text) => self.on_text(text),
+            Inbound::Binary(_) => self.on_binary(),
+            // More pings than this in one read are noise: the last answers them all (RFC 6455 §5.5.3).
+            Inbound::Ping(payload) => pongs = vec![payload.to_vec()],
+            Inbound::Pong => {}
+            Inbound::Close => goodbye = true,
+        });
+        match polled {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => {
+                self.heard_s = self.node.second();
+                self.probed = false;
+                self.replies.extend(pongs.iter().map(|payload| reader.pong_frame(payload)));
+                if goodbye {
+                    self.say_goodbye(reader, NORMAL, "");
+                }
+            }
+            Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => self.say_goodbye(reader, status, reason),
+            Poll::Ready(Err(ReceiveError::Io(_) | ReceiveError::Ended)) => self.phase = Phase::Ended,
+        }
+        true
+    }
+
+    fn on_binary(&mut self) {
+        let problem = Problem::new(ErrorCode::ProtocolError, "This protocol is text; the frame was binary.");
+        self.replies.push(native::error(None, &problem).websocket().clone());
+    }
+
+    /// Writes the answers of this round.
+    fn send_replies(&mut self, reader: &impl Reader) {
+        if self.replies.is_empty() {
+            return;
+        }
+        let replies = std::mem::take(&mut self.replies);
+        let waiting = self.outbox.send(&replies) as u64;
+        if waiting > self.entry.peek().limits.get(Limit::OutboxBytes).max && self.phase == Phase::Open {
+            self.close(reader, ErrorCode::SlowConsumer);
+            // What waits would never be read: end at once.
+            self.phase = Phase::Ended;
+        }
+    }
+
+    /// Ends the connection with a reason a client can act on.
+    fn close(&mut self, reader: &impl Reader, code: ErrorCode) {
+        self.say_goodbye(reader, code.close(), code.as_str());
+    }
+
+    fn say_goodbye(&mut self, reader: &impl Reader, status: u16, reason: &str) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let replies = std::mem::take(&mut self.replies);
+        self.outbox.send(&replies);
+        self.outbox.send(&[reader.close_frame(status, reason)]);
+        self.phase = Phase::Closing;
+        self.leave_all();
+        self.outbox.tick_at(self.node.second().saturating_add(CLOSE_WITHIN_S));
+        // A peer that said goodbye first, or broke the link, needs no waiting for.
+        if status < 4000 && self.outbox.flush() != Flushed::Gone {
+            self.finish_write();
+        }
+    }
+
+    fn finish_write(&mut self) {
+        if self.outbox.flush() == Flushed::Empty {
+            self.phase = Phase::Ended;
+        }
+    }
+
+    fn leave_all(&mut self) {
+        let subscriptions = self.session.subscriptions();
+        for (channel, member) in self.outbox.free_all() {
+            self.node.hub.leave(&channel, member);
+        }
+        AppStats::sub(&self.entry.stats.subscriptions, subscriptions);
+        self.session = Session::default();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Also when the task panicked or was aborted: places, counts and the registry are given back.
+        self.leave_all();
+        self.outbox.end();
+        self.entry.unregister(self.outbox.id());
+    }
+}

@@ -1,0 +1,352 @@
+//! A connection's commands: what each does, and how a subscription catches up.
+
+use std::sync::Arc;
+
+use fanfare_core::permission::decide;
+use fanfare_core::problem::Problem;
+use fanfare_core::{ChannelKey, ChannelName, Operation, Position, Subject};
+use fanfare_protocol::Frame;
+use fanfare_protocol::native::{
+    self, Command, CommandKind, Connect, Direction, Gap, GapReason, Hello, History, HistoryOk, PublishedOk, Recovery,
+    Reply, Rewind, SubscribedOk,
+};
+
+use super::{Connection, Done, Phase};
+use crate::broker::{BrokerError, Page, Pending, Read, Start};
+use crate::caller::Caller;
+use crate::error::NodeError;
+use crate::node::{self, HistoryQuery};
+use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX};
+use crate::stats::AppStats;
+use crate::subscription::{Loss, Turned};
+use crate::token;
+
+/// Messages and bytes of one catch-up page: bounded frames with live traffic after them.
+const PAGE_MESSAGES: u32 = 256;
+const PAGE_BYTES: u64 = 128 * 1024;
+/// Below this many waiting bytes a slow client is given the next page.
+const CATCH_UP_BELOW: usize = PUSH_BYTES_MAX / 4;
+
+/// A subscribe command that is not answered yet.
+pub(super) struct Opening {
+    id: u64,
+    channel: ChannelName,
+    key: ChannelKey,
+    start: native::Start,
+}
+
+impl Connection {
+    pub(super) fn on_text(&mut self, text: &str) {
+        for parsed in native::parse(text) {
+            if self.phase != Phase::Open {
+                return;
+            }
+            match parsed {
+                Ok(command) => self.on_command(command),
+                Err(error) => self.refuse(error.id, &error.problem),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let Command { id, kind } = command;
+        let app = self.entry.app();
+        let outcome = match self.session.admit(&kind, &app, self.node.clock.monotonic()) {
+            Err(error) => Err(error),
+            Ok(()) => match kind {
+                CommandKind::Connect(connect) => self.connect(id, connect),
+                CommandKind::Refresh(refresh) => self.refresh(id, refresh.token.expose()),
+                CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe.channel, subscribe.start),
+                CommandKind::Unsubscribe { channel } => self.unsubscribe(id, &channel),
+                CommandKind::Publish(publish) => self.publish(id, *publish),
+                CommandKind::History(history) => self.history(id, history),
+                CommandKind::Ping => {
+                    self.answer(id, &Reply::Pong { time: self.node.clock.unix_ms() });
+                    Ok(())
+                }
+            },
+        };
+        if let Err(error) = outcome {
+            AppStats::add(&self.entry.stats.refused, 1);
+            self.refuse(Some(id), &error.problem());
+        }
+    }
+
+    fn answer(&mut self, id: u64, reply: &Reply) {
+        self.replies.push(native::reply(id, reply).websocket().clone());
+    }
+
+    fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
+        self.replies.push(native::error(id, problem).websocket().clone());
+    }
+
+    fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
+        let handshake = self.handshake.take();
+        let offered = connect.token.as_ref().map(|token| token.expose());
+        let token = offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref()));
+        let app = self.entry.app();
+        let verified = token.map(|token| token::verify(&app, token, self.node.clock.unix_ms())).transpose()?;
+        self.session.start(&app, verified)?;
+        let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
+        let user = subject.sub().map(Into::into);
+        self.caller = Some(Caller {
+            entry: Arc::clone(&self.entry),
+            subject: Arc::new(subject),
+            connection: Some(self.outbox.id()),
+        });
+        let hello = Hello {
+            connection: self.outbox.id(),
+            user,
+            heartbeat_ms: app.heartbeat_ms.into(),
+            expires_ms: self.session.expires_ms(),
+            limits: app.limits.clone(),
+        };
+        self.answer(id, &Reply::Connected(Box::new(hello)));
+        self.schedule(self.node.second());
+        Ok(())
+    }
+
+    fn refresh(&mut self, id: u64, token: &str) -> Result<(), NodeError> {
+        let app = self.entry.app();
+        let verified = token::verify(&app, token, self.node.clock.unix_ms())?;
+        let expires_ms = verified.expires_ms;
+        self.session.refresh(verified)?;
+        self.answer(id, &Reply::Refreshed { expires_ms });
+        // Rights are diffed in place: what the new token does not give is detached, with the reason.
+        self.outbox.signal(crate::outbox::Signal::Recheck);
+        self.schedule(self.node.second());
+        Ok(())
+    }
+
+    fn subject(&self) -> Result<&Subject, NodeError> {
+        self.session.subject().ok_or(NodeError::TokenMissing)
+    }
+
+    /// Hub first, so that deliveries are held; then the broker; then history since the client's position.
+    fn subscribe(&mut self, id: u64, channel: ChannelName, start: native::Start) -> Result<(), NodeError> {
+        let app = self.entry.app();
+        let key = decide(&app, self.subject()?, Operation::Subscribe, &channel)?.channel_key();
+        if matches!(start, native::Start::Rewind(_)) {
+            decide(&app, self.subject()?, Operation::History, &channel)?;
+        }
+        self.session.may_subscribe(&channel, &app)?;
+        let position = match &start {
+            native::Start::After(text) => Some(self.node.open_position(&key, text)?),
+            native::Start::Now | native::Start::Rewind(_) => None,
+        };
+        let echo = app.settings_of(&channel).echo;
+        let (node, entry, outbox) = (&self.node, &self.entry, &self.outbox);
+        let slot = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), echo, position);
+        self.session.subscribed(channel.clone(), slot);
+        AppStats::add(&self.entry.stats.subscriptions, 1);
+        let read = self.read(match &start {
+            native::Start::Now => Start::Top,
+            native::Start::After(_) => Start::After(position.map_or(0, |position| position.seq)),
+            native::Start::Rewind(Rewind::Messages(count)) => Start::Last(*count),
+            native::Start::Rewind(Rewind::Ms(ms)) => Start::Since(self.node.clock.unix_ms().saturating_sub(*ms)),
+        });
+        let opening = Some(Box::new(Opening { id, channel, key: key.clone(), start }));
+        match self.node.broker.attach(&key) {
+            Pending::Ready(Ok(())) => self.request_page(slot, &key, read, opening),
+            Pending::Ready(Err(error)) => self.on_done(Done::Page { slot, opening, page: Err(error) }),
+            Pending::Later(attached) => {
+                // The read follows the confirmation: what is published in between is pushed and held.
+                let broker = Arc::clone(&self.node.broker);
+                self.inflight.push(Box::pin(async move {
+                    let page = match attached.await {
+                        Ok(()) => broker.read(&key, read).wait().await,
+                        Err(error) => Err(error),
+                    };
+                    Done::Page { slot, opening, page }
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, start: Start) -> Read {
+        Read { start, messages_max: PAGE_MESSAGES, bytes_max: PAGE_BYTES, now_ms: self.node.clock.unix_ms() }
+    }
+
+    fn request_page(&mut self, slot: u32, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
+        match self.node.broker.read(key, read) {
+            Pending::Ready(page) => self.on_done(Done::Page { slot, opening, page }),
+            Pending::Later(page) => {
+                self.inflight.push(Box::pin(async move { Done::Page { slot, opening, page: page.await } }));
+            }
+        }
+    }
+
+    pub(super) fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Reply(frame) => self.replies.push(frame),
+            Done::Page { slot, opening: Some(opening), page: Ok(page) } => self.open(slot, &opening, &page),
+            Done::Page { slot, opening: None, page: Ok(page) } => self.continue_with(slot, &page),
+            Done::Page { slot, opening: Some(opening), page: Err(error) } => self.not_opened(slot, &opening, error),
+            Done::Page { slot, opening: None, page: Err(_) } => {
+                // The tick, at the latest, tries again.
+                self.outbox.not_read(slot);
+                self.retry = true;
+            }
+        }
+    }
+
+    fn not_opened(&mut self, slot: u32, opening: &Opening, error: BrokerError) {
+        self.session.unsubscribed(&opening.channel);
+        self.leave(slot);
+        self.refuse(Some(opening.id), &NodeError::from(error).problem());
+    }
+
+    /// Answers a subscribe command and hands out its first page.
+    fn open(&mut self, slot: u32, opening: &Opening, page: &Page) {
+        // Answers of commands before this one go first.
+        let replies = std::mem::take(&mut self.replies);
+        self.outbox.send(&replies);
+        let place = match opening.start {
+            native::Start::After(_) => None,
+            native::Start::Now => Some(page.top),
+            // What a rewind finds begins before its first message; nothing found begins at the top.
+            native::Start::Rewind(_) => Some(page.messages.first().map_or(page.top, |first| first.position.seq - 1)),
+        };
+        let place = place.map(|seq| Position { lineage: page.lineage, seq });
+        let (node, stats) = (&self.node, &self.entry.stats);
+        let again = self.outbox.open(slot, (page, node.clock.monotonic()), place, |turned| {
+            let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
+                let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
+                AppStats::add(counter, 1);
+                turned
+                    .lost
+                    .map_or(Recovery::Recovered, |lost| Recovery::Lost(gap(node, &opening.key, lost, turned.from)))
+            });
+            let ok = SubscribedOk {
+                channel: opening.channel.clone(),
+                lineage: node.lineage(&opening.key, turned.from.lineage),
+                seq: turned.from.seq,
+                recovery,
+            };
+            Some(native::reply(opening.id, &Reply::Subscribed(ok)))
+        });
+        self.catch_up |= again;
+    }
+
+    /// Hands out the next page of a subscription that catches up.
+    fn continue_with(&mut self, slot: u32, page: &Page) {
+        let (node, entry) = (&self.node, &self.entry);
+        let Some(channel) = self.outbox.channel(slot) else { return };
+        let key = channel.key().clone();
+        let again = self.outbox.open(slot, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
+            let lost = turned.lost?;
+            AppStats::add(&entry.stats.not_recovered, 1);
+            Some(lost_frame(node, &key, lost, turned.from))
+        });
+        self.catch_up |= again;
+    }
+
+    /// Reads the next page of every subscription that is behind, while the client keeps up.
+    pub(super) fn catch_up(&mut self) -> bool {
+        if !self.catch_up || self.phase != Phase::Open {
+            return false;
+        }
+        if let Flushed::Waiting(bytes) = self.outbox.flush()
+            && bytes > CATCH_UP_BELOW
+        {
+            // The socket tells when it takes more; the flag stays.
+            self.blocked = true;
+            return false;
+        }
+        self.catch_up = false;
+        for wanted in self.outbox.wanting() {
+            if self.outbox.waiting() > CATCH_UP_BELOW {
+                self.catch_up = true;
+                break;
+            }
+            if self.outbox.reading(wanted.slot) {
+                let read = self.read(Start::After(wanted.position.seq));
+                self.request_page(wanted.slot, wanted.channel.key(), read, None);
+            }
+        }
+        true
+    }
+
+    fn unsubscribe(&mut self, id: u64, channel: &ChannelName) -> Result<(), NodeError> {
+        let Some(slot) = self.session.unsubscribed(channel) else {
+            let told = format!("This connection is not subscribed to {channel}.");
+            let problem = Problem::new(fanfare_core::ErrorCode::NotSubscribed, told);
+            return Err(NodeError::Invalid(Box::new(problem)));
+        };
+        self.leave(slot);
+        self.answer(id, &Reply::Unsubscribed);
+        Ok(())
+    }
+
+    fn publish(&mut self, id: u64, publish: native::Publish) -> Result<(), NodeError> {
+        let caller = self.caller.as_ref().ok_or(NodeError::TokenMissing)?;
+        let (key, pending) = self.node.begin_publish(caller, &publish.channel, publish.draft)?;
+        match pending {
+            Pending::Ready(appended) => {
+                let published = self.node.published(&key, appended?);
+                self.answer(id, &published_reply(published));
+            }
+            Pending::Later(future) => {
+                let node = Arc::clone(&self.node);
+                self.inflight.push(Box::pin(async move {
+                    let frame = match future.await {
+                        Ok(appended) => native::reply(id, &published_reply(node.published(&key, appended))),
+                        Err(error) => native::error(Some(id), &error.problem()),
+                    };
+                    Done::Reply(frame.websocket().clone())
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn history(&mut self, id: u64, history: History) -> Result<(), NodeError> {
+        let caller = self.caller.clone().ok_or(NodeError::TokenMissing)?;
+        let node = Arc::clone(&self.node);
+        let direction = match history.direction {
+            Direction::Backward => node::Direction::Backward,
+            Direction::Forward => node::Direction::Forward,
+        };
+        let query = HistoryQuery { from: history.from, direction, limit: history.limit };
+        self.inflight.push(Box::pin(async move {
+            let frame = match node.history(&caller, &history.channel, query).await {
+                Ok(page) => native::reply(
+                    id,
+                    &Reply::History(HistoryOk {
+                        channel: history.channel,
+                        lineage: page.lineage,
+                        messages: page.messages,
+                        truncated: page.truncated,
+                        next: page.next,
+                    }),
+                ),
+                Err(error) => native::error(Some(id), &error.problem()),
+            };
+            Done::Reply(frame.websocket().clone())
+        }));
+        Ok(())
+    }
+}
+
+fn published_reply(published: node::Published) -> Reply {
+    Reply::Published(PublishedOk {
+        id: published.id,
+        position: published.position,
+        durability: published.durability.as_str(),
+        duplicate: published.duplicate,
+    })
+}
+
+fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: Position) -> Gap {
+    let reason = match loss {
+        Loss::EpochChanged => GapReason::EpochChanged,
+        Loss::Diverged => GapReason::Diverged,
+        Loss::Truncated => GapReason::Truncated,
+    };
+    Gap { reason, from: node.tell(key, from), to: node.tell(key, to) }
+}
+
+fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
+    native::push_recovery(key.channel(), &gap(node, key, lost, to), &node.lineage(key, to.lineage), to.seq)
+}

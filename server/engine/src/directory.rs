@@ -1,0 +1,282 @@
+//! Apps as this node knows them: immutable snapshots, replaced whole, never going back to an older version.
+//!
+//! A snapshot that arrives acts on live connections: each is told to look again at its rights.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use fanfare_core::id::{AppId, ConnectionId, KeyId};
+use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal};
+
+use crate::error::NodeError;
+use crate::hub::Channel;
+use crate::limiter::{Left, SharedBucket};
+use crate::outbox::{Outbox, Signal};
+use crate::stats::AppStats;
+
+/// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
+const KEY_BUCKETS_MAX: usize = 4_096;
+/// The registry of an app's connections is parted so that connects do not wait for each other.
+const REGISTRY_SHARDS: usize = 16;
+
+/// The apps of this node.
+#[derive(Default)]
+pub struct Directory {
+    apps: RwLock<HashMap<AppId, Arc<AppEntry>>>,
+    complete: AtomicBool,
+}
+
+/// An app's snapshot and what this node counts for it.
+pub(crate) struct AppEntry {
+    app: ArcSwap<App>,
+    id: AppId,
+    pub(crate) stats: AppStats,
+    pub(crate) publishes: SharedBucket,
+    connects: SharedBucket,
+    requests: Mutex<HashMap<KeyId, Arc<SharedBucket>>>,
+    connections: [Mutex<HashMap<ConnectionId, Arc<Outbox>>>; REGISTRY_SHARDS],
+    /// The app's channels that somebody here is or lately was subscribed to, by name.
+    channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
+}
+
+impl Directory {
+    /// Takes a snapshot in, unless a newer one is there, and has live connections look again at their rights.
+    pub fn upsert(&self, app: App) {
+        let id = app.id;
+        let known = self.entry(id);
+        let Some(entry) = known else {
+            let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+            apps.entry(id).or_insert_with(|| Arc::new(AppEntry::new(app)));
+            return;
+        };
+        let app = Arc::new(app);
+        let before =
+            entry.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
+        if before.version < app.version {
+            entry.signal_all(Signal::Recheck);
+        }
+    }
+
+    /// Forgets an app that is gone for good; its connections are closed.
+    pub fn remove(&self, id: AppId) {
+        let gone = self.apps.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(entry) = gone {
+            entry.app.rcu(|app| App { status: AppStatus::Deleted, ..App::clone(app) });
+            entry.signal_all(Signal::Recheck);
+        }
+    }
+
+    /// From now on an app that is not here does not exist; before, it may only not have been heard of.
+    pub fn set_complete(&self) {
+        self.complete.store(true, Ordering::Release);
+    }
+
+    /// The app's snapshot.
+    #[must_use]
+    pub fn get(&self, id: AppId) -> Option<Arc<App>> {
+        self.entry(id).map(|entry| entry.app())
+    }
+
+    /// Every app and the version of it that is in force here.
+    #[must_use]
+    pub fn versions(&self) -> Vec<(AppId, u64)> {
+        self.entries().iter().map(|entry| (entry.id, entry.app.load().version)).collect()
+    }
+
+    /// Whether the first full list of apps has arrived.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn entry(&self, id: AppId) -> Option<Arc<AppEntry>> {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<AppEntry>> {
+        self.apps.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn find(&self, id: AppId) -> Result<Arc<AppEntry>, NodeError> {
+        match self.entry(id) {
+            Some(entry) if entry.app.load().status == AppStatus::Deleted => Err(NodeError::UnknownApp),
+            Some(entry) => Ok(entry),
+            None if self.is_complete() => Err(NodeError::UnknownApp),
+            None => Err(NodeError::NotReady),
+        }
+    }
+}
+
+impl AppEntry {
+    fn new(app: App) -> Self {
+        Self {
+            id: app.id,
+            app: ArcSwap::from_pointee(app),
+            stats: AppStats::default(),
+            publishes: SharedBucket::default(),
+            connects: SharedBucket::default(),
+            requests: Mutex::default(),
+            connections: std::array::from_fn(|_| Mutex::default()),
+            channels: Mutex::default(),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> AppId {
+        self.id
+    }
+
+    pub(crate) fn app(&self) -> Arc<App> {
+        self.app.load_full()
+    }
+
+    /// The snapshot for a moment's look, without touching its count.
+    pub(crate) fn peek(&self) -> arc_swap::Guard<Arc<App>> {
+        self.app.load()
+    }
+
+    /// Counts a request of a key.
+    pub(crate) fn request(&self, key: KeyId, now: Duration) -> Result<Left, NodeError> {
+        let value = self.peek().limits.get(Limit::RestRequests);
+        let bucket = {
+            let mut buckets = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            if buckets.len() >= KEY_BUCKETS_MAX && !buckets.contains_key(&key) {
+                buckets.clear();
+            }
+            Arc::clone(buckets.entry(key).or_default())
+        };
+        bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
+            limit: Limit::RestRequests,
+            max: value.max,
+            retry_after_ms: exceeded.retry_after_ms,
+        })
+    }
+
+    /// Lets a connection in, or says which limit refuses it.
+    pub(crate) fn admit(self: &Arc<Self>, now: Duration, place: Place) -> Result<ConnectionPermit, NodeError> {
+        let app = self.peek();
+        if app.status.blocks(Block::Connect) {
+            return Err(NodeError::Refused(Refusal::Tenant));
+        }
+        let max = app.limits.get(Limit::Connections).max;
+        let counted = self
+            .stats
+            .connections
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1));
+        if counted.is_err() {
+            return Err(NodeError::Full { limit: Limit::Connections, max });
+        }
+        // From here on the count is given back when the permit goes.
+        let permit = ConnectionPermit { entry: Arc::clone(self), _place: place };
+        let rate = app.limits.get(Limit::ConnectRate);
+        self.connects.draw(now, rate, 1).map_err(|exceeded| NodeError::Rate {
+            limit: Limit::ConnectRate,
+            max: rate.max,
+            retry_after_ms: exceeded.retry_after_ms,
+        })?;
+        AppStats::add(&self.stats.connects, 1);
+        Ok(permit)
+    }
+
+    fn registry(&self, id: ConnectionId) -> &Mutex<HashMap<ConnectionId, Arc<Outbox>>> {
+        &self.connections[usize::from(id.to_bytes()[15]) % REGISTRY_SHARDS]
+    }
+
+    pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
+        let mut registry = self.registry(outbox.id()).lock().unwrap_or_else(PoisonError::into_inner);
+        registry.insert(outbox.id(), Arc::clone(outbox));
+    }
+
+    pub(crate) fn unregister(&self, id: ConnectionId) {
+        let mut registry = self.registry(id).lock().unwrap_or_else(PoisonError::into_inner);
+        registry.remove(&id);
+    }
+
+    pub(crate) fn occupied(&self, channel: &Arc<Channel>) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.insert(channel.name().clone(), Arc::clone(channel));
+    }
+
+    pub(crate) fn vacated(&self, channel: &ChannelName) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
+    }
+
+    /// Channels with subscribers, by name, after `after`, whose name starts with `prefix`, at most `limit`.
+    pub(crate) fn channels(&self, prefix: &str, after: Option<&ChannelName>, limit: usize) -> Vec<(ChannelName, u32)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels
+            .range::<ChannelName, _>((from, Bound::Unbounded))
+            .skip_while(|(name, _)| name.as_str() < prefix)
+            .take_while(|(name, _)| name.as_str().starts_with(prefix) || name.as_str() < prefix)
+            .map(|(name, channel)| (name.clone(), channel.subscribers()))
+            .filter(|(_, subscribers)| *subscribers > 0)
+            .take(limit)
+            .collect()
+    }
+
+    /// How many channels have or lately had subscribers.
+    pub(crate) fn channel_count(&self) -> u64 {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        self.each_connection(|outbox| outbox.signal(signal));
+    }
+
+    /// Calls `each` under a registry lock: it must neither wait nor take an outbox lock.
+    pub(crate) fn each_connection(&self, mut each: impl FnMut(&Arc<Outbox>)) {
+        for registry in &self.connections {
+            registry.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(&mut each);
+        }
+    }
+}
+
+/// One counted connection of an app and of the node; dropping it gives both places back.
+pub struct ConnectionPermit {
+    pub(crate) entry: Arc<AppEntry>,
+    _place: Place,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        AppStats::sub(&self.entry.stats.connections, 1);
+    }
+}
+
+impl std::fmt::Debug for ConnectionPermit {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ConnectionPermit").field("app", &self.entry.id).finish()
+    }
+}
+
+/// How many connections a node has, whatever the apps' limits say.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Population(Arc<AtomicU64>);
+
+/// One of them; dropping it gives the place back.
+pub(crate) struct Place(Population);
+
+impl Population {
+    /// One more, unless there are `max`.
+    pub(crate) fn enter(&self, max: u64) -> Result<Place, NodeError> {
+        self.0
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
+            .map(|_| Place(self.clone()))
+            .map_err(|_| NodeError::Overloaded)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,127 @@
+//! What can go wrong in the engine, and how it is told outside.
+
+use fanfare_core::problem::Problem;
+use fanfare_core::{ErrorCode, Limit, Refusal};
+
+use crate::broker::BrokerError;
+use crate::token::TokenError;
+
+/// Why an operation was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NodeError {
+    /// No such app.
+    #[error("there is no such app")]
+    UnknownApp,
+    /// The node has not heard of all apps yet.
+    #[error("this node has just started and does not know the app yet")]
+    NotReady,
+    /// The node is going away.
+    #[error("the node is going away")]
+    Draining,
+    /// The key does not exist in this app, is wrong, expired or revoked.
+    #[error("the key is missing, misspelt, of another app, expired or revoked")]
+    KeyInvalid,
+    /// The app gives nothing to clients without a token.
+    #[error("the app allows nothing to clients without a token")]
+    TokenMissing,
+    /// The token does not hold.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The origin is not one of the app's.
+    #[error("the origin {0} is not one of the app's")]
+    Origin(String),
+    /// A layer of permissions refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A rate is exceeded.
+    #[error("more than {max} a second of {}", limit.as_str())]
+    Rate {
+        /// Which.
+        limit: Limit,
+        /// How many a second are allowed.
+        max: u64,
+        /// When there is room again.
+        retry_after_ms: u64,
+    },
+    /// As many exist as may.
+    #[error("{} is at its limit of {max}", limit.as_str())]
+    Full {
+        /// Which.
+        limit: Limit,
+        /// How many there may be.
+        max: u64,
+    },
+    /// The message or batch weighs too much.
+    #[error("{bytes} bytes are more than {} allows: {max}", limit.as_str())]
+    TooLarge {
+        /// Which.
+        limit: Limit,
+        /// What was sent.
+        bytes: usize,
+        /// What is allowed.
+        max: u64,
+    },
+    /// The position is not one of this channel.
+    #[error(transparent)]
+    Position(#[from] fanfare_core::position::PositionError),
+    /// A message id came before with another content.
+    #[error("this id was used for a message with other content")]
+    IdReused,
+    /// A request that can never be right.
+    #[error("{}", .0.detail)]
+    Invalid(Box<Problem>),
+    /// The broker cannot take it.
+    #[error(transparent)]
+    Broker(BrokerError),
+    /// The node sheds load.
+    #[error("the node is overloaded")]
+    Overloaded,
+}
+
+impl From<BrokerError> for NodeError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::IdReused => Self::IdReused,
+            BrokerError::Rate { max, retry_after_ms } => {
+                Self::Rate { limit: Limit::PublishChannel, max, retry_after_ms }
+            }
+            BrokerError::AppBytes { max } => Self::Full { limit: Limit::HistoryBytesApp, max },
+            BrokerError::Full => Self::Overloaded,
+            BrokerError::Unavailable | BrokerError::Unknown => Self::Broker(error),
+        }
+    }
+}
+
+impl NodeError {
+    /// How it is told outside.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let told = |code| Problem::new(code, format!("{}.", capitalised(&self.to_string())));
+        match self {
+            Self::UnknownApp => told(ErrorCode::NotFound),
+            Self::NotReady => told(ErrorCode::TryAgain).retry_after_ms(1_000),
+            Self::Draining => told(ErrorCode::Moving).retry_after_ms(100),
+            Self::KeyInvalid => told(ErrorCode::KeyInvalid),
+            Self::TokenMissing => told(ErrorCode::TokenMissing),
+            Self::Token(error) => told(error.code()),
+            Self::Origin(_) => told(ErrorCode::OriginDenied),
+            Self::Refused(refusal) => Problem::from(*refusal),
+            Self::Rate { limit, retry_after_ms, .. } => {
+                told(ErrorCode::RateLimited).limit(*limit).retry_after_ms(*retry_after_ms)
+            }
+            Self::Full { limit, .. } => told(ErrorCode::LimitReached).limit(*limit),
+            Self::TooLarge { limit, .. } => told(ErrorCode::MessageTooLarge).limit(*limit),
+            Self::Position(_) => told(ErrorCode::InvalidPosition),
+            Self::IdReused => told(ErrorCode::IdReused),
+            Self::Invalid(problem) => (**problem).clone(),
+            Self::Broker(BrokerError::Unknown) => told(ErrorCode::OutcomeUnknown),
+            Self::Broker(_) => told(ErrorCode::StorageUnavailable).retry_after_ms(1_000),
+            Self::Overloaded => told(ErrorCode::Overloaded).retry_after_ms(1_000),
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,500 @@
+//! The node: every operation of REST and of sockets comes through here, in the order authorize → limit → validate →
+//! broker.
+
+mod figures;
+mod history;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_core::id::{AppId, ConnectionId, MessageId};
+use fanfare_core::permission::decide;
+use fanfare_core::position::PositionKey;
+use fanfare_core::secret::PrintedKey;
+use fanfare_core::{
+    App, Block, Capabilities, ChannelKey, ChannelName, Clock, Draft, ErrorCode, Limit, Lineage, Operation, Position,
+    Problem, Refusal, Subject,
+};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Append, Appended, Broker, Deliver, Durability, Pending};
+use crate::caller::Caller;
+use crate::chance::Chance;
+use crate::connection;
+use crate::directory::{AppEntry, ConnectionPermit, Directory, Population};
+use crate::error::NodeError;
+use crate::hub::Hub;
+use crate::outbox::{Outbox, Signal, Wire};
+use crate::stats::AppStats;
+use crate::token::{self, Claims};
+use crate::transport::{Reader, Sink};
+
+pub use history::{Direction, HistoryPage, HistoryQuery};
+
+/// How a node is run.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Connections this node takes over all apps. Default 100,000.
+    pub connections_max: u64,
+    /// How long a client may take until its `connect`. Default 5 s.
+    pub connect_within: Duration,
+    /// Seeds ids and spreads, so that a test replays; `None`, the default, takes the system's randomness.
+    pub seed: Option<u64>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { connections_max: 100_000, connect_within: Duration::from_secs(5), seed: None }
+    }
+}
+
+/// A data-plane node.
+pub struct Node {
+    pub(crate) options: NodeOptions,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) population: Population,
+    pub(crate) chance: Chance,
+    position_key: PositionKey,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What came with a connection's handshake.
+#[derive(Debug, Clone, Default)]
+pub struct Handshake {
+    /// The `Origin` a browser sent.
+    pub origin: Option<String>,
+    /// A token from a header or the subprotocol list; one in `connect` goes before it.
+    pub token: Option<String>,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The message's id.
+    pub id: Box<str>,
+    /// Where it stands, as told outside.
+    pub position: String,
+    /// What was done before this answer.
+    pub durability: Durability,
+    /// Whether it stood there before.
+    pub duplicate: bool,
+}
+
+/// What is left of a rate, for headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// How many a second.
+    pub limit: u64,
+    /// How many at once after a quiet time.
+    pub burst: u64,
+    /// How many may come now.
+    pub remaining: u64,
+    /// When the burst is whole again, in milliseconds.
+    pub reset_ms: u64,
+}
+
+/// Which channels to list.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelsQuery {
+    /// Names that start so.
+    pub prefix: Option<String>,
+    /// Names after this one.
+    pub after: Option<ChannelName>,
+    /// At most so many, 1 to 1,000.
+    pub limit: u32,
+}
+
+/// A channel that somebody is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: ChannelName,
+    /// Its subscriptions on this node.
+    pub subscribers: u64,
+}
+
+/// A page of channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelsPage {
+    /// By name.
+    pub channels: Vec<ChannelInfo>,
+    /// Continue after this one; `None` after the last page.
+    pub next: Option<ChannelName>,
+}
+
+/// What a token to be minted says.
+#[derive(Debug, Clone, Default)]
+pub struct MintRequest {
+    /// Its user.
+    pub sub: Option<String>,
+    /// What it may do; `None` leaves that to the app's ACL.
+    pub cap: Option<Capabilities>,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Public information about the user.
+    pub info: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How long it lives, in seconds, at most a day.
+    pub ttl_s: u64,
+}
+
+impl Node {
+    /// A node that publishes to `broker`; the broker must be told to deliver to [`Node::sink`]. `position_key` is the
+    /// platform's, the same on every node.
+    #[must_use]
+    pub fn new(
+        options: NodeOptions,
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        position_key: PositionKey,
+    ) -> Arc<Self> {
+        let tasks = TaskTracker::new();
+        let chance = Chance::new(options.seed);
+        Arc::new(Self {
+            options,
+            chance,
+            directory: Arc::default(),
+            hub: Hub::new(Arc::clone(&clock), tasks.clone()),
+            broker,
+            clock,
+            population: Population::default(),
+            position_key,
+            draining: CancellationToken::new(),
+            tasks,
+        })
+    }
+
+    /// Who hears of the broker's messages.
+    #[must_use]
+    pub fn sink(&self) -> Arc<dyn Deliver> {
+        Arc::clone(&self.hub) as Arc<dyn Deliver>
+    }
+
+    /// The apps this node knows.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// An app's snapshot.
+    ///
+    /// # Errors
+    /// When there is no such app, or the node has not heard of all apps yet.
+    pub fn app(&self, id: AppId) -> Result<Arc<App>, NodeError> {
+        self.directory.find(id).map(|entry| entry.app())
+    }
+
+    /// Checks a printed key, `key_…:ffs_…`, against an app.
+    ///
+    /// # Errors
+    /// One and the same for whatever is wrong with it.
+    pub fn authenticate_key(&self, app: &Arc<App>, printed: &str) -> Result<Caller, NodeError> {
+        let entry = self.directory.find(app.id)?;
+        let printed = PrintedKey::parse(printed).ok_or(NodeError::KeyInvalid)?;
+        let app = entry.peek();
+        let key = app.key(printed.id).ok_or(NodeError::KeyInvalid)?;
+        let hash = Sha256::digest(printed.secret.expose().as_bytes());
+        if !bool::from(hash.ct_eq(&key.secret_hash)) || !key.is_valid_at(self.clock.unix_ms()) {
+            return Err(NodeError::KeyInvalid);
+        }
+        if app.status.blocks(Block::All) {
+            return Err(NodeError::Refused(Refusal::Tenant));
+        }
+        let subject = Arc::new(Subject::Key { id: key.id, capabilities: key.capabilities.clone() });
+        Ok(Caller { entry: Arc::clone(&entry), subject, connection: None })
+    }
+
+    /// Checks a channel token against an app.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn authenticate_token(&self, app: &Arc<App>, token: &str) -> Result<Caller, NodeError> {
+        let entry = self.directory.find(app.id)?;
+        let verified = token::verify(&entry.peek(), token, self.clock.unix_ms())?;
+        Ok(Caller { entry, subject: Arc::new(Subject::Client(Box::new(verified.subject))), connection: None })
+    }
+
+    /// Counts a REST request of a caller.
+    ///
+    /// # Errors
+    /// When its key sends too many.
+    pub fn admit_request(&self, caller: &Caller) -> Result<Quota, NodeError> {
+        let key = match &*caller.subject {
+            Subject::Key { id, .. } => Some(*id),
+            Subject::Client(client) => client.ceiling.as_ref().map(|(id, _)| *id),
+        };
+        let value = caller.entry.peek().limits.get(Limit::RestRequests);
+        let key = key.ok_or(NodeError::KeyInvalid)?;
+        let left = self.counted(&caller.entry, caller.entry.request(key, self.clock.monotonic()))?;
+        Ok(Quota { limit: value.max, burst: value.burst, remaining: left.remaining, reset_ms: left.reset_ms })
+    }
+
+    /// Publishes one message.
+    ///
+    /// # Errors
+    /// When a layer, a limit or the broker refuses; nothing was appended then, but for an unknown outcome.
+    pub async fn publish(&self, caller: &Caller, channel: &ChannelName, draft: Draft) -> Result<Published, NodeError> {
+        let outcome = match self.begin_publish(caller, channel, draft) {
+            Ok((key, pending)) => pending.wait().await.map(|appended| self.published(&key, appended)),
+            Err(error) => Err(error),
+        };
+        self.hub.run_ready();
+        self.counted(&caller.entry, outcome)
+    }
+
+    /// The part of a publish that needs no waiting. Calls made one after the other are appended in that order.
+    pub(crate) fn begin_publish(
+        &self,
+        caller: &Caller,
+        channel: &ChannelName,
+        draft: Draft,
+    ) -> Result<(ChannelKey, Pending<Result<Appended, NodeError>>), NodeError> {
+        let app = caller.entry.peek();
+        let key = decide(&app, &caller.subject, Operation::Publish, channel)?.channel_key();
+        let (weight, now) = (draft.weight(), self.clock.monotonic());
+        let bytes = app.limits.get(Limit::MessageBytes).max;
+        if weight as u64 > bytes {
+            return Err(NodeError::TooLarge { limit: Limit::MessageBytes, bytes: weight, max: bytes });
+        }
+        let rate = app.limits.get(Limit::PublishApp);
+        caller.entry.publishes.draw(now, rate, 1).map_err(|exceeded| NodeError::Rate {
+            limit: Limit::PublishApp,
+            max: rate.max,
+            retry_after_ms: exceeded.retry_after_ms,
+        })?;
+        let append = self.append(&app, caller, channel, draft);
+        AppStats::add(&caller.entry.stats.messages_in, 1);
+        AppStats::add(&caller.entry.stats.bytes_in, weight as u64);
+        let pending = self.broker.publish(&key, append).map(|outcome| outcome.map_err(NodeError::from));
+        Ok((key, pending))
+    }
+
+    /// What the broker is asked to append: settings of the channel, inside the limits of the app.
+    fn append(&self, app: &App, caller: &Caller, channel: &ChannelName, draft: Draft) -> Append {
+        let time_ms = self.clock.unix_ms();
+        let settings = app.settings_of(channel);
+        let idempotent = draft.id.is_some();
+        let id = draft.id.clone().unwrap_or_else(|| MessageId::new(time_ms, self.chance.next()).to_string().into());
+        let mut history = settings.history;
+        history.ttl_ms = history.ttl_ms.min(app.limits.get(Limit::HistoryAge).max);
+        history.bytes = history.bytes.min(app.limits.get(Limit::HistoryBytes).max);
+        let messages = app.limits.get(Limit::HistoryMessages).max;
+        history.messages = history.messages.min(u32::try_from(messages).unwrap_or(u32::MAX));
+        Append {
+            id,
+            idempotent,
+            scope: caller.scope(),
+            publisher: caller.sub().map(Into::into),
+            origin: caller.connection,
+            draft: Arc::new(draft),
+            time_ms,
+            monotonic: self.clock.monotonic(),
+            history,
+            idempotency_ms: settings.idempotency_ms,
+            rate: app.limits.get(Limit::PublishChannel),
+            app_bytes_max: app.limits.get(Limit::HistoryBytesApp).max,
+        }
+    }
+
+    pub(crate) fn published(&self, key: &ChannelKey, appended: Appended) -> Published {
+        Published {
+            position: self.tell(key, appended.position),
+            id: appended.id,
+            durability: appended.durability,
+            duplicate: appended.duplicate,
+        }
+    }
+
+    /// Lists channels that somebody is subscribed to.
+    ///
+    /// # Errors
+    /// When the caller is no key that may `manage`.
+    pub fn channels(&self, caller: &Caller, query: &ChannelsQuery) -> Result<ChannelsPage, NodeError> {
+        let Subject::Key { id, capabilities } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
+        if !capabilities.anywhere(Operation::Manage) {
+            let refusal = Refusal::Key { key: *id, operation: Operation::Manage };
+            return self.counted(&caller.entry, Err(refusal.into()));
+        }
+        let limit = query.limit.clamp(1, 1_000) as usize;
+        let prefix = query.prefix.as_deref().unwrap_or_default();
+        let mut found = caller.entry.channels(prefix, query.after.as_ref(), limit + 1);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        // A page may be short of what the key may not see; the cursor still moves on.
+        let next = more.then(|| found.last().map(|(name, _)| name.clone())).flatten();
+        let seen = |name: &ChannelName| {
+            !name.is_reserved() && capabilities.on(name, &*caller.subject).contains(Operation::Manage)
+        };
+        let channels = found.into_iter().filter(|(name, _)| seen(name));
+        let channels = channels.map(|(name, count)| ChannelInfo { name, subscribers: count.into() }).collect();
+        Ok(ChannelsPage { channels, next })
+    }
+
+    /// Signs a channel token with the calling key.
+    ///
+    /// # Errors
+    /// When the caller is no key that may `sign`, or the token would not be valid.
+    pub fn mint_token(&self, caller: &Caller, request: MintRequest) -> Result<String, NodeError> {
+        let Subject::Key { id, .. } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
+        let app = caller.entry.peek();
+        let key = app.key(*id).ok_or(NodeError::KeyInvalid)?;
+        if !key.capabilities.anywhere(Operation::Sign) || key.signing_secret.is_none() {
+            let refusal = Refusal::Key { key: *id, operation: Operation::Sign };
+            return self.counted(&caller.entry, Err(refusal.into()));
+        }
+        let claims = Claims {
+            sub: request.sub,
+            cap: request.cap,
+            roles: request.roles,
+            info: request.info,
+            issued_ms: self.clock.unix_ms(),
+            ttl_s: request.ttl_s,
+        };
+        token::sign(key, &claims).map_err(|error| {
+            NodeError::Invalid(Box::new(Problem::new(
+                ErrorCode::InvalidRequest,
+                format!("The token would not be valid: {error}."),
+            )))
+        })
+    }
+
+    /// Lets a WebSocket in before its handshake is answered, or says why not.
+    ///
+    /// # Errors
+    /// When the app, a limit, the origin or the node's state refuses.
+    pub fn admit_connection(&self, app: &Arc<App>, handshake: &Handshake) -> Result<ConnectionPermit, NodeError> {
+        if self.draining.is_cancelled() {
+            return Err(NodeError::Draining);
+        }
+        let entry = self.directory.find(app.id)?;
+        let current = entry.peek();
+        if let Some(origin) = &handshake.origin
+            && !current.origins.is_empty()
+            && !current.origins.iter().any(|known| **known == **origin)
+        {
+            return self.counted(&entry, Err(NodeError::Origin(origin.chars().take(200).collect())));
+        }
+        let place = self.population.enter(self.options.connections_max)?;
+        self.counted(&entry, entry.admit(self.clock.monotonic(), place))
+    }
+
+    /// One connection's whole life, from the answered handshake to the closed socket.
+    pub async fn serve_connection<R: Reader>(
+        self: &Arc<Self>,
+        permit: ConnectionPermit,
+        handshake: Handshake,
+        reader: R,
+        sink: Box<dyn Sink>,
+    ) {
+        let id = ConnectionId::new(self.clock.unix_ms(), self.chance.next());
+        let outbox = Outbox::new(id, Wire::NativeJson, sink);
+        connection::serve(Arc::clone(self), permit, handshake, reader, outbox).await;
+    }
+
+    /// Once a second until `stop`: heartbeats, expiry, sweeps, live figures.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut figures = figures::LiveFigures::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = second.tick() => self.tick(&mut figures),
+            }
+        }
+    }
+
+    fn tick(&self, figures: &mut figures::LiveFigures) {
+        let second = self.second();
+        for entry in self.directory.entries() {
+            entry.each_connection(|outbox| outbox.tick_if_due(second));
+        }
+        for key in self.hub.sweep() {
+            self.broker.detach(&key);
+            // Somebody may have come back in between.
+            if self.hub.find(&key).is_some() {
+                drop(self.broker.attach(&key));
+            }
+        }
+        self.broker.sweep(self.clock.unix_ms());
+        figures.publish(self);
+    }
+
+    /// The second of the monotonic clock.
+    pub(crate) fn second(&self) -> u32 {
+        u32::try_from(self.clock.monotonic().as_secs()).unwrap_or(u32::MAX - 1)
+    }
+
+    /// Takes nobody new, tells every connection that the node goes away, and waits until they are gone or time is up.
+    pub async fn drain(&self, within: Duration) {
+        self.draining.cancel();
+        for entry in self.directory.entries() {
+            entry.signal_all(Signal::Drain);
+        }
+        self.tasks.close();
+        let gone = async {
+            let mut look = tokio::time::interval(Duration::from_millis(20));
+            while self.population.count() > 0 {
+                look.tick().await;
+            }
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(within, gone).await.is_err() {
+            tracing::warn!(
+                connections = self.population.count(),
+                "connections were left when the time to drain was over"
+            );
+        }
+    }
+
+    /// Whether the node takes new connections.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Connections of this node, over all apps.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.population.count()
+    }
+
+    /// A position as told outside.
+    pub(crate) fn tell(&self, key: &ChannelKey, position: Position) -> String {
+        let mut text = self.lineage(key, position.lineage);
+        text.push('.');
+        text.push_str(&position.seq.to_string());
+        text
+    }
+
+    /// A lineage as told outside.
+    pub(crate) fn lineage(&self, key: &ChannelKey, lineage: Lineage) -> String {
+        self.position_key.seal(key, lineage)
+    }
+
+    /// A position as a client says it.
+    pub(crate) fn open_position(&self, key: &ChannelKey, text: &str) -> Result<Position, NodeError> {
+        Ok(self.position_key.open(key, text)?)
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn counted<T>(&self, entry: &AppEntry, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
+        if outcome.is_err() {
+            AppStats::add(&entry.stats.refused, 1);
+        }
+        outcome
+    }
+}
+
+impl From<NodeError> for Problem {
+    fn from(error: NodeError) -> Self {
+        error.problem()
+    }
+}

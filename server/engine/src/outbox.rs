@@ -1,0 +1,476 @@
+//! One client's write side: its socket, what the socket would not take yet, and the cursor of each subscription.
+//!
+//! Whoever delivers takes the lock for one push and writes straight to the socket while nothing waits before it; the
+//! rest is queued, shared bytes all of it, and drained by the connection's task when the socket takes more. A client
+//! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use fanfare_core::id::ConnectionId;
+use fanfare_core::{ChannelName, Message, Position};
+use fanfare_protocol::{Frame, native};
+use futures_util::task::AtomicWaker;
+
+use crate::broker::Page;
+use crate::hub::Channel;
+use crate::subscription::{Carries, Push, Subscription, Turned};
+use crate::transport::Sink;
+
+/// The most messages one push or one write joins.
+pub(crate) const JOINED_MAX: usize = 64;
+/// Bytes that may wait before subscriptions fall behind. One message more may wait: a message is never cut.
+pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
+
+/// How a client wants its messages encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// Native protocol v1, JSON, over WebSocket.
+    NativeJson,
+}
+
+/// A message on its way to subscribers: encoded on first need in each wire format, then shared.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message.
+    pub message: Arc<Message>,
+    /// When it was accepted, on the monotonic clock.
+    pub accepted: Duration,
+    native_json: OnceLock<Frame>,
+}
+
+impl Delivery {
+    /// Nothing is encoded yet.
+    #[must_use]
+    pub const fn new(message: Arc<Message>, accepted: Duration) -> Self {
+        Self { message, accepted, native_json: OnceLock::new() }
+    }
+
+    fn bytes(&self, channel: &ChannelName, wire: Wire) -> &Bytes {
+        match wire {
+            Wire::NativeJson => {
+                self.native_json.get_or_init(|| native::push_message(channel, &self.message)).websocket()
+            }
+        }
+    }
+}
+
+impl Carries for Arc<Delivery> {
+    fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+/// What a connection's task is told by others; each stays set until the task takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Signal {
+    /// Look again at rights: the app changed.
+    Recheck = 1,
+    /// Something is due: heartbeat, expiry, deadline.
+    Tick = 2,
+    /// The node is going away.
+    Drain = 4,
+    /// Bytes wait for the socket.
+    Blocked = 8,
+    /// A subscription needs a page of history.
+    CatchUp = 16,
+}
+
+/// The signals that were set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signals(u32);
+
+impl Signals {
+    pub(crate) const fn has(self, signal: Signal) -> bool {
+        self.0 & signal as u32 != 0
+    }
+}
+
+/// One client's write side. Shared by its task and by whoever delivers.
+pub struct Outbox {
+    id: ConnectionId,
+    wire: Wire,
+    signals: AtomicU32,
+    /// Second of the monotonic clock at which the task wants [`Signal::Tick`].
+    due_s: AtomicU32,
+    waker: AtomicWaker,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` once nothing more can be written.
+    sink: Option<Box<dyn Sink>>,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    slots: Vec<Option<Box<Slot>>>,
+}
+
+struct Slot {
+    channel: Arc<Channel>,
+    member: u32,
+    echo: bool,
+    /// A page is being read; there is one read at a time.
+    reading: bool,
+    cursor: Subscription<Arc<Delivery>>,
+}
+
+/// What one push did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wrote {
+    /// Messages written or queued.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+/// What waits after a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing.
+    Empty,
+    /// So many bytes.
+    Waiting(usize),
+    /// Nothing can be written any more.
+    Gone,
+}
+
+/// A subscription that wants its next page.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) slot: u32,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) position: Position,
+}
+
+impl Outbox {
+    pub(crate) fn new(id: ConnectionId, wire: Wire, sink: Box<dyn Sink>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            wire,
+            signals: AtomicU32::new(0),
+            due_s: AtomicU32::new(u32::MAX),
+            waker: AtomicWaker::new(),
+            state: Mutex::new(State { sink: Some(sink), queue: VecDeque::new(), queued: 0, slots: Vec::new() }),
+        })
+    }
+
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock can only come from a sink; the link is then closed by its task.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the task something.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u32, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(crate) fn take_signals(&self) -> Signals {
+        if self.signals.load(Ordering::Acquire) == 0 {
+            return Signals(0);
+        }
+        Signals(self.signals.swap(0, Ordering::AcqRel))
+    }
+
+    /// Asks for [`Signal::Tick`] at this second of the monotonic clock.
+    pub(crate) fn tick_at(&self, second: u32) {
+        self.due_s.store(second, Ordering::Relaxed);
+    }
+
+    /// Sends [`Signal::Tick`] when it is due.
+    pub(crate) fn tick_if_due(&self, second: u32) {
+        if self.due_s.load(Ordering::Relaxed) <= second {
+            self.due_s.store(u32::MAX, Ordering::Relaxed);
+            self.signal(Signal::Tick);
+        }
+    }
+
+    /// Hands messages of one channel to one subscription: the fan-out's inner step.
+    pub(crate) fn deliver(&self, slot: u32, channel: &Arc<Channel>, batch: &[Arc<Delivery>]) -> Wrote {
+        let mut state = self.state();
+        let State { sink: Some(_), slots, queued, .. } = &mut *state else { return Wrote::default() };
+        let Some(taken) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return Wrote::default() };
+        // The slot may serve another channel by now.
+        if !Arc::ptr_eq(&taken.channel, channel) {
+            return Wrote::default();
+        }
+        let mut joined: [&[u8]; JOINED_MAX] = [&[]; JOINED_MAX];
+        let mut whole: [Option<&Bytes>; JOINED_MAX] = [None; JOINED_MAX];
+        let (mut count, mut bytes, mut catch_up) = (0, 0, false);
+        for delivery in batch.iter().take(JOINED_MAX) {
+            if *queued + bytes >= PUSH_BYTES_MAX && taken.cursor.is_live() {
+                taken.cursor.fall_behind();
+                catch_up = true;
+            }
+            match taken.cursor.push(delivery) {
+                Push::Deliver if self.is_left_out(&delivery.message, taken.echo) => {}
+                Push::Deliver => {
+                    let frame = delivery.bytes(channel.name(), self.wire);
+                    joined[count] = frame;
+                    whole[count] = Some(frame);
+                    bytes += frame.len();
+                    count += 1;
+                }
+                Push::Gap => catch_up = true,
+                Push::Drop | Push::Held => {}
+            }
+        }
+        let blocked = state.write(&joined[..count], |index| whole[index].cloned().unwrap_or_default());
+        drop(state);
+        if blocked {
+            self.signal(Signal::Blocked);
+        }
+        if catch_up {
+            self.signal(Signal::CatchUp);
+        }
+        Wrote { messages: count as u64, bytes: bytes as u64 }
+    }
+
+    fn is_left_out(&self, message: &Message, echo: bool) -> bool {
+        message.draft.exclude == Some(self.id) || (!echo && message.origin == Some(self.id))
+    }
+
+    /// Writes or queues ready-made frames. Returns how many bytes wait.
+    pub(crate) fn send(&self, frames: &[Bytes]) -> usize {
+        let mut state = self.state();
+        let mut blocked = false;
+        for part in frames.chunks(JOINED_MAX) {
+            let mut joined: [&[u8]; JOINED_MAX] = [&[]; JOINED_MAX];
+            for (slot, frame) in joined.iter_mut().zip(part) {
+                *slot = frame;
+            }
+            blocked |= state.write(&joined[..part.len()], |index| part[index].clone());
+        }
+        let queued = state.queued;
+        drop(state);
+        if blocked {
+            self.signal(Signal::Blocked);
+        }
+        queued
+    }
+
+    /// Writes what waits, as far as it goes.
+    pub(crate) fn flush(&self) -> Flushed {
+        let mut state = self.state();
+        state.flush();
+        match (&state.sink, state.queued) {
+            (None, _) => Flushed::Gone,
+            (Some(_), 0) => Flushed::Empty,
+            (Some(_), queued) => Flushed::Waiting(queued),
+        }
+    }
+
+    /// Takes a place for a subscription; its deliveries are held until [`Outbox::open`].
+    pub(crate) fn take_slot(
+        &self,
+        join: impl FnOnce(u32) -> (Arc<Channel>, u32),
+        echo: bool,
+        start: Option<Position>,
+    ) -> u32 {
+        let slot = {
+            let mut state = self.state();
+            let free = state.slots.iter().position(Option::is_none).unwrap_or_else(|| {
+                state.slots.push(None);
+                state.slots.len() - 1
+            });
+            u32::try_from(free).unwrap_or(u32::MAX)
+        };
+        // The hub's lock is taken without ours; only this task takes slots, so the place stays free. A message that
+        // arrives before the slot is filled is in the log that is read next.
+        let (channel, member) = join(slot);
+        let nowhere = Position { lineage: fanfare_core::Lineage { epoch: 0, term: 0, nonce: 0 }, seq: 0 };
+        let cursor = Subscription::recovering(start.unwrap_or(nowhere));
+        self.state().slots[slot as usize] = Some(Box::new(Slot { channel, member, echo, reading: true, cursor }));
+        slot
+    }
+
+    /// Frees the place and says what it held.
+    pub(crate) fn free_slot(&self, slot: u32) -> Option<(Arc<Channel>, u32)> {
+        let mut state = self.state();
+        let taken = state.slots.get_mut(slot as usize)?.take()?;
+        while matches!(state.slots.last(), Some(None)) {
+            state.slots.pop();
+        }
+        Some((taken.channel, taken.member))
+    }
+
+    /// Forgets what a subscription held, because a page is about to be read for it. Answers `false` when one is being
+    /// read already.
+    pub(crate) fn reading(&self, slot: u32) -> bool {
+        let mut state = self.state();
+        let Some(taken) = state.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        if std::mem::replace(&mut taken.reading, true) {
+            return false;
+        }
+        taken.cursor.reading();
+        true
+    }
+
+    /// A read has failed: another may be made.
+    pub(crate) fn not_read(&self, slot: u32) {
+        if let Some(taken) = self.state().slots.get_mut(slot as usize).and_then(Option::as_mut) {
+            taken.reading = false;
+        }
+    }
+
+    /// The channel of a subscription.
+    pub(crate) fn channel(&self, slot: u32) -> Option<Arc<Channel>> {
+        let state = self.state();
+        state.slots.get(slot as usize).and_then(Option::as_ref).map(|taken| Arc::clone(&taken.channel))
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().queued
+    }
+
+    /// A page, read at the moment beside it, for a subscription: first what `announce` says of it, then its messages and
+    /// those held, as one write. `place` gives the position where that was not known. Answers whether another page is needed.
+    pub(crate) fn open(
+        &self,
+        slot: u32,
+        (page, accepted): (&Page, Duration),
+        place: Option<Position>,
+        announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
+    ) -> bool {
+        let mut state = self.state();
+        let Some(taken) = state.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+        taken.reading = false;
+        if let Some(position) = place {
+            taken.cursor.place(position);
+        }
+        let turned = taken.cursor.page(page, |message| Arc::new(Delivery::new(Arc::clone(message), accepted)));
+        let (channel, echo) = (Arc::clone(&taken.channel), taken.echo);
+        let announced = announce(&turned).map(|frame| frame.websocket().clone());
+        let shown = turned.deliver.iter().filter(|delivery| !self.is_left_out(&delivery.message, echo));
+        let frames: Vec<Bytes> = announced
+            .into_iter()
+            .chain(shown.map(|delivery| delivery.bytes(channel.name(), self.wire).clone()))
+            .collect();
+        let mut blocked = false;
+        for part in frames.chunks(JOINED_MAX) {
+            let joined: Vec<&[u8]> = part.iter().map(|frame| &frame[..]).collect();
+            blocked |= state.write(&joined, |index| part[index].clone());
+        }
+        drop(state);
+        if blocked {
+            self.signal(Signal::Blocked);
+        }
+        turned.again
+    }
+
+    /// The subscriptions that are not live: each wants a page.
+    pub(crate) fn wanting(&self) -> Vec<Wanted> {
+        let state = self.state();
+        let behind = state.slots.iter().enumerate().filter_map(|(slot, taken)| {
+            let taken = taken.as_ref().filter(|taken| !taken.cursor.is_live())?;
+            let slot = u32::try_from(slot).ok()?;
+            Some(Wanted { slot, channel: Arc::clone(&taken.channel), position: taken.cursor.position() })
+        });
+        behind.collect()
+    }
+
+    /// Frees every place and says what they held.
+    pub(crate) fn free_all(&self) -> Vec<(Arc<Channel>, u32)> {
+        let slots = std::mem::take(&mut self.state().slots);
+        slots.into_iter().flatten().map(|taken| (taken.channel, taken.member)).collect()
+    }
+
+    /// Lets the socket go; nothing more is written.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        if let Some(mut sink) = state.sink.take() {
+            sink.finish();
+        }
+        state.queue = VecDeque::new();
+        state.queued = 0;
+    }
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Outbox").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Writes straight to the socket if nothing waits, and queues the rest. Answers whether bytes wait that did not
+    /// before.
+    fn write(&mut self, joined: &[&[u8]], whole: impl Fn(usize) -> Bytes) -> bool {
+        let Some(sink) = &mut self.sink else { return false };
+        let mut written = 0;
+        let waited = self.queued > 0;
+        if !waited && !joined.is_empty() {
+            let mut slices: [IoSlice<'_>; JOINED_MAX] = [IoSlice::new(&[]); JOINED_MAX];
+            for (slice, frame) in slices.iter_mut().zip(joined) {
+                *slice = IoSlice::new(frame);
+            }
+            match sink.try_write(&slices[..joined.len()]) {
+                Ok(bytes) => written = bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The read side learns of it too, and ends the connection.
+                Err(_) => {
+                    self.sink = None;
+                    return true;
+                }
+            }
+        }
+        for (index, frame) in joined.iter().enumerate() {
+            if written >= frame.len() {
+                written -= frame.len();
+                continue;
+            }
+            let mut rest = whole(index);
+            rest.advance(written);
+            written = 0;
+            self.queued += rest.len();
+            self.queue.push_back(rest);
+        }
+        !waited && self.queued > 0
+    }
+
+    fn flush(&mut self) {
+        while let Some(sink) = self.sink.as_mut().filter(|_| self.queued > 0) {
+            let mut slices: [IoSlice<'_>; JOINED_MAX] = [IoSlice::new(&[]); JOINED_MAX];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+            match sink.try_write(&slices[..count]) {
+                Ok(written) => self.written(written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.sink = None,
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    fn written(&mut self, mut written: usize) {
+        self.queued -= written;
+        while let Some(front) = self.queue.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}

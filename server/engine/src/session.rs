@@ -1,0 +1,289 @@
+//! What a connection may do next, and what a change of its app means for it. Pure: time comes in, words go out.
+
+use std::time::Duration;
+
+use fanfare_core::permission::{ClientSubject, decide};
+use fanfare_core::problem::Problem;
+use fanfare_core::{App, Block, ChannelName, ErrorCode, Limit, Operation, Subject};
+use fanfare_protocol::native::CommandKind;
+
+use crate::error::NodeError;
+use crate::limiter::Bucket;
+use crate::token::VerifiedToken;
+
+/// How long an expired token's connection may still refresh it.
+pub const EXPIRY_GRACE_MS: u64 = 30_000;
+
+/// One client's session. Its subscriptions are named here; their cursors are in the outbox.
+#[derive(Debug, Default)]
+pub struct Session {
+    connected: Option<Box<Connected>>,
+    publishes: Bucket,
+    commands: Bucket,
+    /// Sorted by name.
+    subscriptions: Vec<(ChannelName, u32)>,
+}
+
+/// Who is connected.
+#[derive(Debug)]
+struct Connected {
+    subject: Subject,
+    expires_ms: Option<u64>,
+}
+
+/// What a change, or the passing of time, means for a session.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// It stays, less these subscriptions.
+    Stay(Vec<(ChannelName, u32, Problem)>),
+    /// It ends.
+    Close(ErrorCode),
+}
+
+impl Session {
+    /// Whether this command may run now.
+    ///
+    /// # Errors
+    /// When the session has not started, or has already, or too much comes.
+    pub fn admit(&mut self, command: &CommandKind, app: &App, now: Duration) -> Result<(), NodeError> {
+        match (command, &self.connected) {
+            (CommandKind::Connect(_), None) => return Ok(()),
+            (CommandKind::Connect(_), Some(_)) => {
+                let problem = Problem::new(
+                    ErrorCode::Conflict,
+                    "This connection is connected already; use refresh for a new token.",
+                );
+                return Err(NodeError::Invalid(Box::new(problem)));
+            }
+            (_, None) => {
+                let problem = Problem::new(
+                    ErrorCode::ConnectFirst,
+                    "Send {\"id\":1,\"connect\":{}} first, with a token if the app needs one.",
+                );
+                return Err(NodeError::Invalid(Box::new(problem)));
+            }
+            (_, Some(_)) => {}
+        }
+        let (bucket, limit) = match command {
+            CommandKind::Publish(_) => (&mut self.publishes, Limit::PublishConnection),
+            CommandKind::Connect(_)
+            | CommandKind::Refresh(_)
+            | CommandKind::Subscribe(_)
+            | CommandKind::Unsubscribe { .. }
+            | CommandKind::History(_)
+            | CommandKind::Ping => (&mut self.commands, Limit::CommandRate),
+        };
+        let value = app.limits.get(limit);
+        bucket.draw(now, value, 1).map(drop).map_err(|exceeded| NodeError::Rate {
+            limit,
+            max: value.max,
+            retry_after_ms: exceeded.retry_after_ms,
+        })
+    }
+
+    /// The session starts, with a token or without.
+    ///
+    /// # Errors
+    /// When the app gives nothing to clients without one.
+    pub fn start(&mut self, app: &App, token: Option<VerifiedToken>) -> Result<(), NodeError> {
+        let (subject, expires_ms) = match token {
+            Some(token) => (token.subject, Some(token.expires_ms)),
+            None if app.admits_anonymous() => (ClientSubject::default(), None),
+            None => return Err(NodeError::TokenMissing),
+        };
+        self.connected = Some(Box::new(Connected { subject: Subject::Client(Box::new(subject)), expires_ms }));
+        Ok(())
+    }
+
+    /// A new token for the same user.
+    ///
+    /// # Errors
+    /// When it is somebody else's.
+    pub fn refresh(&mut self, token: VerifiedToken) -> Result<(), NodeError> {
+        if self.subject().is_some_and(|subject| subject.sub() != token.subject.sub.as_deref()) {
+            let problem =
+                Problem::new(ErrorCode::TokenInvalid, "The new token's sub is another user's; reconnect instead.");
+            return Err(NodeError::Invalid(Box::new(problem)));
+        }
+        self.connected = Some(Box::new(Connected {
+            subject: Subject::Client(Box::new(token.subject)),
+            expires_ms: Some(token.expires_ms),
+        }));
+        Ok(())
+    }
+
+    /// Who is connected; `None` before that.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Subject> {
+        self.connected.as_ref().map(|connected| &connected.subject)
+    }
+
+    /// When the token expires.
+    #[must_use]
+    pub fn expires_ms(&self) -> Option<u64> {
+        self.connected.as_ref().and_then(|connected| connected.expires_ms)
+    }
+
+    /// Whether one more subscription to this channel may be made.
+    ///
+    /// # Errors
+    /// When there is one, or there are as many as may be.
+    pub fn may_subscribe(&self, channel: &ChannelName, app: &App) -> Result<(), NodeError> {
+        if self.slot(channel).is_some() {
+            let problem =
+                Problem::new(ErrorCode::AlreadySubscribed, format!("This connection is subscribed to {channel}."));
+            return Err(NodeError::Invalid(Box::new(problem)));
+        }
+        let max = app.limits.get(Limit::Subscriptions).max;
+        if self.subscriptions.len() as u64 >= max {
+            return Err(NodeError::Full { limit: Limit::Subscriptions, max });
+        }
+        Ok(())
+    }
+
+    /// The subscription's place in the outbox.
+    #[must_use]
+    pub fn slot(&self, channel: &ChannelName) -> Option<u32> {
+        let at = self.subscriptions.binary_search_by(|(name, _)| name.cmp(channel)).ok()?;
+        Some(self.subscriptions[at].1)
+    }
+
+    /// A subscription was made.
+    pub fn subscribed(&mut self, channel: ChannelName, slot: u32) {
+        if let Err(at) = self.subscriptions.binary_search_by(|(name, _)| name.cmp(&channel)) {
+            self.subscriptions.insert(at, (channel, slot));
+        }
+    }
+
+    /// A subscription ended.
+    pub fn unsubscribed(&mut self, channel: &ChannelName) -> Option<u32> {
+        let at = self.subscriptions.binary_search_by(|(name, _)| name.cmp(channel)).ok()?;
+        Some(self.subscriptions.remove(at).1)
+    }
+
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscriptions(&self) -> u64 {
+        self.subscriptions.len() as u64
+    }
+
+    /// Looks again at everything the session may, after a change of its app or of its token.
+    pub fn recheck(&mut self, app: &App, now_ms: u64) -> Verdict {
+        if app.status.blocks(Block::Connect) {
+            return Verdict::Close(ErrorCode::SuspendedTenant);
+        }
+        let Some(connected) = &mut self.connected else { return Verdict::Stay(Vec::new()) };
+        let Subject::Client(client) = &mut connected.subject else { return Verdict::Stay(Vec::new()) };
+        match &mut client.ceiling {
+            Some((id, ceiling)) => match app.key(*id).filter(|key| key.is_valid_at(now_ms)) {
+                // The key may have been given more or less meanwhile.
+                Some(key) if key.capabilities.anywhere(Operation::Sign) => ceiling.clone_from(&key.capabilities),
+                Some(_) | None => return Verdict::Close(ErrorCode::TokenRevoked),
+            },
+            None if app.admits_anonymous() => {}
+            None => return Verdict::Close(ErrorCode::TokenMissing),
+        }
+        let subject = &connected.subject;
+        let refused = self.subscriptions.iter().filter_map(|(channel, slot)| {
+            let refusal = decide(app, subject, Operation::Subscribe, channel).err()?;
+            Some((channel.clone(), *slot, Problem::from(refusal)))
+        });
+        let refused: Vec<_> = refused.collect();
+        self.subscriptions.retain(|(channel, _)| !refused.iter().any(|(lost, ..)| lost == channel));
+        Verdict::Stay(refused)
+    }
+
+    /// Whether the token's time, grace included, is over.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_ms().is_some_and(|expires_ms| now_ms >= expires_ms + EXPIRY_GRACE_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_core::id::{KeyId, RuleId};
+    use fanfare_core::{Capabilities, Effect, Key, KeyState, Operations, Pattern, Rule, Who};
+
+    fn rule(who: Who, effect: Effect) -> Rule {
+        Rule {
+            id: RuleId::new(1, 1),
+            pattern: Pattern::parse("room:*").expect("valid"),
+            who,
+            operations: Operations::CLIENT,
+            effect,
+        }
+    }
+
+    fn name(text: &str) -> ChannelName {
+        ChannelName::parse(text).expect("valid")
+    }
+
+    fn connected(app: &App) -> Session {
+        let mut session = Session::default();
+        session.start(app, None).expect("anonymous may");
+        session.subscribed(name("room:2"), 0);
+        session.subscribed(name("room:1"), 1);
+        session
+    }
+
+    #[test]
+    fn nothing_runs_before_connect_and_connect_runs_once() {
+        let (mut app, mut session) = (App::for_tests(), Session::default());
+        app.rules = vec![rule(Who::Everyone, Effect::Allow)];
+        let refused = session.admit(&CommandKind::Ping, &app, Duration::ZERO).expect_err("too early");
+        assert_eq!(refused.problem().code, ErrorCode::ConnectFirst);
+        assert!(session.admit(&CommandKind::Connect(Default::default()), &app, Duration::ZERO).is_ok());
+        session.start(&app, None).expect("anonymous may");
+        assert!(session.admit(&CommandKind::Ping, &app, Duration::ZERO).is_ok());
+        assert!(session.admit(&CommandKind::Connect(Default::default()), &app, Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn without_a_rule_for_them_clients_without_a_token_stay_out() {
+        let mut app = App::for_tests();
+        app.rules = vec![rule(Who::Identified, Effect::Allow)];
+        assert!(matches!(Session::default().start(&app, None), Err(NodeError::TokenMissing)));
+    }
+
+    #[test]
+    fn a_new_deny_rule_takes_the_subscriptions_it_covers() {
+        let mut app = App::for_tests();
+        app.rules = vec![rule(Who::Everyone, Effect::Allow)];
+        let mut session = connected(&app);
+        assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
+        app.rules.push(rule(Who::Anonymous, Effect::Deny));
+        let Verdict::Stay(lost) = session.recheck(&app, 0) else { panic!("it may stay") };
+        assert_eq!(
+            lost.iter().map(|(channel, slot, _)| (channel.as_str(), *slot)).collect::<Vec<_>>(),
+            [("room:1", 1), ("room:2", 0)]
+        );
+        assert_eq!(session.subscriptions(), 0);
+        app.rules.clear();
+        assert_eq!(session.recheck(&app, 0), Verdict::Close(ErrorCode::TokenMissing));
+    }
+
+    #[test]
+    fn a_revoked_key_ends_the_sessions_of_its_tokens() {
+        let mut app = App::for_tests();
+        let id = KeyId::new(1, 1);
+        app.keys = vec![Key {
+            id,
+            name: "k".into(),
+            capabilities: Capabilities::everything(),
+            expires_ms: None,
+            state: KeyState::Active,
+            secret_hash: [0; 32],
+            signing_secret: None,
+        }];
+        let mut session = Session::default();
+        let subject = ClientSubject { ceiling: Some((id, Capabilities::everything())), ..ClientSubject::default() };
+        let token = VerifiedToken { subject, expires_ms: 1_000, key: id, info: None };
+        session.start(&app, Some(token)).expect("a token is enough");
+        assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
+        assert!(!session.is_expired(1_000 + EXPIRY_GRACE_MS - 1) && session.is_expired(1_000 + EXPIRY_GRACE_MS));
+        app.keys[0].state = KeyState::Revoked;
+        assert_eq!(session.recheck(&app, 0), Verdict::Close(ErrorCode::TokenRevoked));
+    }
+}
