@@ -244,3 +244,106 @@ fn read_connection(
     }
     Ok(parsed.ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::ErrorCode;
+
+    use super::*;
+
+    fn pointers(problem: &Problem) -> Vec<&str> {
+        problem.errors.iter().map(|error| error.pointer.as_str()).collect()
+    }
+
+    #[test]
+    fn every_field_arrives_as_it_was_sent() {
+        let connection = ConnectionId::new(1, 2);
+        let body = format!(
+            r#"{{"name":"greet","data":{{ "a" : 1.0 }},"id":"order-7","key":"k","headers":{{"trace":"","b":"2"}},"exclude":"{connection}"}}"#
+        );
+        let draft = parse(body.as_bytes()).expect("valid");
+        let expected = Draft {
+            id: Some("order-7".into()),
+            name: Some("greet".into()),
+            data: Data::Json(RawValue::from_string(r#"{ "a" : 1.0 }"#.into()).expect("valid")),
+            key: Some("k".into()),
+            headers: vec![("trace".into(), "".into()), ("b".into(), "2".into())],
+            exclude: Some(connection),
+        };
+        assert_eq!(draft, expected);
+        let bytes = parse(br#"{"data":"AP8h","encoding":"base64"}"#).expect("valid");
+        assert_eq!(bytes.data, Data::Bytes(Box::from(*b"\0\xFF!")));
+        assert!(parse(br#"{"data":null}"#).is_ok());
+    }
+
+    #[test]
+    fn each_bound_is_named_by_its_pointer() {
+        let long = "x".repeat(129);
+        let header = "x".repeat(257);
+        let table = [
+            ("{}".to_owned(), "/data"),
+            ("[]".to_owned(), ""),
+            (r#"{"data":1,"nmae":"x"}"#.to_owned(), "/nmae"),
+            (r#"{"data":1,"name":""}"#.to_owned(), "/name"),
+            (r#"{"data":1,"name":null}"#.to_owned(), "/name"),
+            (format!(r#"{{"data":1,"id":"{long}"}}"#), "/id"),
+            (format!(r#"{{"data":1,"key":"{long}"}}"#), "/key"),
+            (r#"{"data":1,"headers":["a"]}"#.to_owned(), "/headers"),
+            (r#"{"data":1,"headers":{"a/b":1}}"#.to_owned(), "/headers/a~1b"),
+            (format!(r#"{{"data":1,"headers":{{"a":"{header}"}}}}"#), "/headers/a"),
+            (r#"{"data":1,"headers":{"":"a"}}"#.to_owned(), "/headers/"),
+            (r#"{"data":1,"encoding":"hex"}"#.to_owned(), "/encoding"),
+            (r#"{"data":"A","encoding":"base64"}"#.to_owned(), "/data"),
+            (r#"{"encoding":"base64","data":{"a":1}}"#.to_owned(), "/data"),
+            (r#"{"data":1,"exclude":"msg_1"}"#.to_owned(), "/exclude"),
+        ];
+        for (body, pointer) in table {
+            let problem = parse(body.as_bytes()).expect_err(&body);
+            assert_eq!((problem.code, pointers(&problem)), (ErrorCode::InvalidRequest, vec![pointer]), "{body}");
+        }
+        let many: Vec<String> = (0..17).map(|n| format!("\"h{n}\":\"\"")).collect();
+        let body = format!(r#"{{"data":1,"headers":{{{}}}}}"#, many.join(","));
+        assert_eq!(pointers(&parse(body.as_bytes()).expect_err("too many")), ["/headers"]);
+    }
+
+    #[test]
+    fn broken_json_is_told_apart_from_wrong_fields() {
+        for body in [
+            &b"{\"data\":1"[..],
+            b"{\"data\":1,\"data\":2}",
+            b"",
+            b"\xFF",
+            b"{\"data\":1} 2",
+            b"{\"data\":{\"a\":1,\"a\":2}}",
+        ] {
+            assert_eq!(parse(body).expect_err("broken").code, ErrorCode::InvalidJson);
+        }
+    }
+
+    #[test]
+    fn a_wrong_item_of_a_batch_does_not_stop_the_others() {
+        let body = br#"{"messages":[{"channel":"a","data":1},{"channel":"b"},{"channel":"$stats:x","data":1},7]}"#;
+        let batch = parse_batch(body, 4).expect("a batch");
+        assert_eq!(batch[0].as_ref().expect("the first is right").channel.as_str(), "a");
+        let wrong: Vec<_> = batch[1..].iter().map(|item| item.as_ref().expect_err("the others are wrong")).collect();
+        let pointers: Vec<_> = wrong.iter().flat_map(|problem| pointers(problem)).collect();
+        assert_eq!(pointers, ["/messages/1/data", "/messages/2/channel", "/messages/3"]);
+        assert_eq!(wrong[1].code, ErrorCode::InvalidChannel);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_as_a_whole() {
+        let of = |count: usize| format!(r#"{{"messages":[{}]}}"#, vec![r#"{"channel":"a","data":1}"#; count].join(","));
+        assert_eq!(parse_batch(of(5).as_bytes(), 5).expect("five").len(), 5);
+        for body in [
+            of(6),
+            of(0),
+            "{}".to_owned(),
+            "[]".to_owned(),
+            r#"{"messages":{}}"#.to_owned(),
+            r#"{"mesages":[]}"#.to_owned(),
+        ] {
+            assert_eq!(parse_batch(body.as_bytes(), 5).expect_err(&body).errors.len(), 1, "{body}");
+        }
+    }
+}

@@ -233,3 +233,39 @@ fn distance(left: &str, right: &str) -> usize {
     }
     last[right.len()].min(3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_prints_as_a_json_pointer() {
+        let messages = Place::Field(&Place::Root, "messages");
+        let item = Place::Item(&messages, 3);
+        assert_eq!(Place::Root.to_string(), "");
+        assert_eq!(Place::Field(&item, "a/b~c").to_string(), "/messages/3/a~1b~0c");
+        assert_eq!(Place::Field(&Place::Root, &"x".repeat(1_000)).to_string().len(), 1 + NAME_SHOWN_MAX);
+    }
+
+    #[test]
+    fn a_misspelt_name_gets_the_one_that_was_meant() {
+        let known = ["position", "rewind", "channel"];
+        for (name, meant) in
+            [("positon", "position"), ("chanel", "channel"), ("rewnid", "rewind"), ("Rewind", "rewind")]
+        {
+            assert_eq!(advice(name, &known), format!("did you mean `{meant}`?"));
+        }
+        assert_eq!(advice("wings", &known), "known are position, rewind, channel");
+        assert_eq!(advice("wings", &[]), "none is known here");
+    }
+
+    #[test]
+    fn any_number_of_faults_is_counted_and_few_are_told() {
+        let mut faults = Faults::default();
+        for index in 0..1_000 {
+            faults.add(&Place::Item(&Place::Root, index), "wrong");
+        }
+        let problem = faults.into_problem();
+        assert_eq!((problem.errors.len(), problem.detail.as_str()), (FAULTS_MAX, "/0: wrong (999 more in errors)."));
+    }
+}

@@ -370,3 +370,143 @@ impl<'a> Names<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::check;
+    use super::*;
+
+    #[test]
+    fn what_is_json_is_taken() {
+        for good in [
+            "0",
+            "-0",
+            "1e400",
+            "-1.50E-7",
+            "123456789012345678901234567890",
+            "true",
+            "null",
+            r#""""#,
+            "[]",
+            "{}",
+            " [ 1 , 2 ] ",
+            r#"{"a":{"b":[{"a":1},{"a":2}]}}"#,
+            r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#,
+            "\"é😀\u{7f}\"",
+        ] {
+            assert_eq!(check(good.as_bytes()), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_where_it_goes_wrong() {
+        let table: [(&[u8], usize, Fault); 27] = [
+            (b"", 0, Fault::End),
+            (b"  ", 2, Fault::End),
+            (b"tru", 0, Fault::Expected("a value")),
+            (b"nul", 0, Fault::Expected("a value")),
+            (b"'a'", 0, Fault::Expected("a value")),
+            (b"01", 0, Fault::Number),
+            (b"-", 0, Fault::Number),
+            (b"-01", 0, Fault::Number),
+            (b"1.", 0, Fault::Number),
+            (b"1e+", 0, Fault::Number),
+            (b".5", 0, Fault::Expected("a value")),
+            (b"1 2", 2, Fault::Expected("the end")),
+            (b"NaN", 0, Fault::Expected("a value")),
+            (b"[1,]", 3, Fault::Expected("a value")),
+            (b"[1 2]", 3, Fault::Expected(", or ] after an item")),
+            (b"[1", 2, Fault::End),
+            (b"{\"a\"}", 4, Fault::Expected(": after a field's name")),
+            (b"{a:1}", 1, Fault::Expected("a field's name in quotation marks")),
+            (b"{\"a\":1,}", 7, Fault::Expected("a field's name in quotation marks")),
+            (b"{\"a\":1 \"b\":2}", 7, Fault::Expected(", or } after a field's value")),
+            (b"\"a", 2, Fault::End),
+            (b"\"a\nb\"", 2, Fault::Control),
+            (b"\"\\x\"", 1, Fault::Escape),
+            (b"\"\\u12G4\"", 1, Fault::Escape),
+            (b"\"\\ud83d\"", 1, Fault::Surrogate),
+            (b"\"\\ude00\"", 1, Fault::Surrogate),
+            (b"\"\xFF\"", 1, Fault::Utf8),
+        ];
+        for (text, at, fault) in table {
+            assert_eq!(check(text), Err(JsonError { at, fault }), "{:?}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_field_twice_is_refused_however_it_is_spelt_and_however_many_there_are() {
+        let twice = |text: &str| matches!(check(text.as_bytes()), Err(JsonError { fault: Fault::Duplicate(_), .. }));
+        assert!(twice(r#"{"a":1,"a":2}"#) && twice(r#"{"a":1,"\u0061":2}"#) && twice(r#"[{"x":{"b":1,"c":2,"b":1}}]"#));
+        for count in 1..40 {
+            let many: Vec<String> = (0..count).map(|n| format!("\"f{n}\":0")).collect();
+            assert_eq!(check(format!("{{{}}}", many.join(",")).as_bytes()), Ok(()), "{count}");
+            for again in 0..count {
+                assert!(twice(&format!("{{{},\"f{again}\":1}}", many.join(","))), "{count} {again}");
+            }
+        }
+    }
+
+    #[test]
+    fn thirty_two_levels_are_taken_and_no_more() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(check(nested(32).as_bytes()), Ok(()));
+        assert_eq!(check(nested(33).as_bytes()), Err(JsonError { at: 32, fault: Fault::Depth(32) }));
+        assert!(check("[".repeat(1_000_000).as_bytes()).is_err());
+        assert!(check("{\"a\":".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    /// JSON texts of some depth, from what serde writes.
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..12)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn everything_that_serde_writes_is_taken(value in value(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            prop_assert_eq!(check(text.expect("a value prints").as_bytes()), Ok(()));
+        }
+
+        #[test]
+        fn nothing_is_taken_that_serde_refuses(value in value(), at: prop::sample::Index, byte in any::<u8>()) {
+            let mut text = serde_json::to_vec(&value).expect("a value prints");
+            let at = at.index(text.len());
+            text[at] = byte;
+            if check(&text).is_ok() {
+                prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok(), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn a_text_says_what_serde_reads(said: String, escape_all: bool) {
+            let written = if escape_all {
+                format!("\"{}\"", said.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>())
+            } else {
+                serde_json::to_string(&said).expect("a text prints")
+            };
+            prop_assert_eq!(Reader::new(&written).text().expect("valid"), said);
+        }
+
+        #[test]
+        fn random_bytes_do_not_panic(bytes: Vec<u8>) {
+            let _ = check(&bytes);
+        }
+    }
+}

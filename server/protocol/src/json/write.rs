@@ -112,3 +112,69 @@ pub(crate) fn number(out: &mut Vec<u8>, number: u64) {
 pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("memory takes every write");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fanfare_core::{Draft, Lineage, Position};
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn message(data: Data) -> Message {
+        let draft = Draft {
+            name: Some("gre\"et".into()),
+            key: Some("k".into()),
+            headers: vec![("a".into(), "1".into()), ("b".into(), "\n".into())],
+            ..Draft::new(data)
+        };
+        Message {
+            id: "msg_1".into(),
+            position: Position { lineage: Lineage { epoch: 1, term: 2, nonce: 3 }, seq: 13 },
+            time_ms: 1_700_000_000_123,
+            publisher: Some("ann".into()),
+            origin: None,
+            draft: Arc::new(draft),
+        }
+    }
+
+    fn written(message: &Message, lineage: Option<&str>) -> String {
+        let mut out = Vec::new();
+        write_message(&mut out, message, lineage);
+        String::from_utf8(out).expect("JSON is text")
+    }
+
+    #[test]
+    fn a_payload_is_written_as_its_publisher_wrote_it() {
+        let raw = r#"{ "b" : 1.50 , "a" : "\u00e9" }"#;
+        let message = message(Data::Json(RawValue::from_string(raw.to_owned()).expect("valid")));
+        assert_eq!(
+            written(&message, None),
+            format!(
+                r#"{{"seq":13,"id":"msg_1","name":"gre\"et","key":"k","publisher":"ann","headers":{{"a":"1","b":"\n"}},"time":1700000000123,"data":{raw}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn rest_gets_a_whole_position_and_a_readable_time() {
+        let mut message = message(Data::Bytes(Box::from(*b"\0\xFF!")));
+        message.publisher = None;
+        message.draft = Arc::new(Draft::new(message.draft.data.clone()));
+        assert_eq!(
+            written(&message, Some("k3Zx")),
+            r#"{"position":"k3Zx.13","seq":13,"id":"msg_1","time":"2023-11-14T22:13:20.123Z","encoding":"base64","data":"AP8h"}"#
+        );
+    }
+
+    #[test]
+    fn the_hint_is_enough_where_nothing_is_escaped() {
+        for data in
+            [Data::Bytes(vec![7; 1000].into()), Data::Json(RawValue::from_string("9".repeat(1000)).expect("valid"))]
+        {
+            let message = message(data);
+            assert!(message_hint(&message) >= written(&message, None).len());
+        }
+    }
+}
