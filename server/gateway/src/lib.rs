@@ -1,1 +1,150 @@
-//! Placeholder.
+//! The data plane's doors: REST for backends, WebSockets for clients, and what both need to be found.
+//!
+//! Start with [`serve`] and the table of routes below it. A request comes through [`transport::listener`] (accept, TLS,
+//! HTTP), the edge (`edge.rs`: origins, quotas; `fanfare_api::server`: request ids, problem documents), an extractor that
+//! proves who calls (`caller.rs`), and one file per resource. No rule lives in a handler: it reads the request, calls the
+//! [`Node`], and writes the answer.
+//!
+//! A request for a socket (`socket.rs`) leaves HTTP behind: the listener takes the bare stream back, with whatever came
+//! right behind the request, and [`transport::websocket`] carries it into the node, over TCP or TLS, without a buffer
+//! while nothing comes and without a task of its own for writing.
+//!
+//! What this crate must never do: read a cookie, look at anything of a tenant's before the app of the path is known,
+//! wait for a client without a deadline or keep anything of it without a bound, know how a frame is encoded outside of
+//! [`transport::websocket`].
+
+mod batch;
+mod body;
+mod caller;
+mod channels;
+mod context;
+mod docs;
+mod edge;
+mod failure;
+mod history;
+mod options;
+mod publish;
+mod sdk;
+mod socket;
+mod time;
+mod tokens;
+pub mod transport;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use fanfare_api::server::Edge;
+use fanfare_engine::Node;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::context::Context;
+use crate::edge::Gateway;
+
+pub use options::{HttpOptions, Options};
+pub use transport::listener::bind;
+pub use transport::tls::TlsError;
+
+/// Why the gateway cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// One of the two files is not named.
+    #[error("TLS needs both `tls_certificate` and `tls_key`")]
+    HalfTls,
+    /// They cannot be used.
+    #[error("TLS cannot be offered: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// Serves the data plane until told to stop, then until the last connection has ended. Sockets are ended by
+/// [`Node::drain`], which whoever stops this calls.
+///
+/// # Errors
+/// When TLS is set up wrong; nothing is served then.
+pub async fn serve(
+    listener: TcpListener,
+    node: Arc<Node>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), GatewayError> {
+    let tls = match (&options.tls_certificate, &options.tls_key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(transport::tls::acceptor(certificate, key)?),
+        _ => return Err(GatewayError::HalfTls),
+    };
+    let http = options.http;
+    let gateway = Gateway { router: router(&node, options), node };
+    transport::listener::listen(listener, gateway, tls, http, shutdown).await;
+    Ok(())
+}
+
+fn router(node: &Arc<Node>, options: Options) -> Router {
+    let ids = Arc::clone(node);
+    let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
+    let context = Context { node: Arc::clone(node), options: Arc::new(options) };
+    let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
+    edge.around(router.layer(CatchPanicLayer::new()))
+}
+
+/// The data plane's OpenAPI document.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    documented().split_for_parts().1
+}
+
+/// Every operation of the data plane.
+fn documented() -> OpenApiRouter<Context> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(socket::open))
+        .routes(routes!(publish::publish, history::history))
+        .routes(routes!(batch::batch))
+        .routes(routes!(channels::channels))
+        .routes(routes!(tokens::mint))
+        .routes(routes!(time::time))
+}
+
+/// What describes and serves the operations, and is none.
+fn undocumented() -> Router<Context> {
+    Router::new()
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::docs))
+        .route("/sdk/v1.js", get(sdk::sdk))
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Fanfare data plane",
+        description = "Publish, read and subscribe, with an app's keys and tokens.\n\nEvery URL names its app. A key is \
+                       sent as `key_…:ffs_…` by Basic, which is what `curl -u` does, or as a Bearer credential; a channel \
+                       token as a Bearer credential. Errors are problem documents of RFC 9457 whose `code` is the \
+                       contract; unknown fields are refused. Answers to counted requests carry `RateLimit` and \
+                       `RateLimit-Policy`.",
+        license(name = "Apache-2.0"),
+    ),
+    modifiers(&Security),
+    security(("key" = []), ("token" = [])),
+)]
+struct Document;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let components = document.components.get_or_insert_default();
+        let key = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some("A key, `key_…:ffs_…`."));
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("A channel token, or a key."));
+        components.add_security_scheme("key", SecurityScheme::Http(key.build()));
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    }
+}

@@ -1,0 +1,14 @@
+//! What every handler has at hand.
+
+use std::sync::Arc;
+
+use fanfare_engine::Node;
+
+use crate::options::Options;
+
+/// The node and how the gateway was set up.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) node: Arc<Node>,
+    pub(crate) options: Arc<Options>,
+}

@@ -1,0 +1,149 @@
+//! The gateway's edge: what happens around every request, whichever handler answers it.
+//!
+//! Inside stands `fanfare_api::server::Edge` (request ids, problem documents); here are what only this plane has: origins
+//! of browsers by the app's list, the quota headers, and the hand-over of sockets.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Body;
+use fanfare_engine::{Handshake, Node, Quota, Sink};
+use fanfare_protocol::websocket;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use tower::ServiceExt as _;
+
+use crate::caller::{Exchange, app_id};
+use crate::socket::Accepted;
+use crate::transport::Link;
+use crate::transport::listener::{Endpoint, Slot};
+use crate::transport::websocket::WebSocketReader;
+
+/// draft-ietf-httpapi-ratelimit-headers-11.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The data plane as the listener serves it.
+pub(crate) struct Gateway {
+    pub(crate) node: Arc<Node>,
+    pub(crate) router: Router,
+}
+
+impl Endpoint for Gateway {
+    type Accepted = Accepted;
+
+    async fn respond(&self, mut request: Request<Body>, slot: &Arc<Slot<Accepted>>) -> Response<Body> {
+        let cors = Cors::of(&request, &self.node);
+        if request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+            return cors.preflight();
+        }
+        let exchange = Arc::new(Exchange { slot: Arc::clone(slot), quota: OnceLock::new() });
+        request.extensions_mut().insert(Arc::clone(&exchange));
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        let headers = response.headers_mut();
+        if let Some(quota) = exchange.quota.get() {
+            tell_quota(headers, quota);
+        }
+        cors.allow(headers);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"fanfare\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+
+    fn bounds(&self, accepted: &Accepted) -> websocket::Options {
+        accepted.bounds
+    }
+
+    fn converse<L: Link>(
+        &self,
+        accepted: Accepted,
+        reader: WebSocketReader<L>,
+        sink: Box<dyn Sink>,
+    ) -> impl Future<Output = ()> + Send {
+        let Accepted { permit, handshake, bounds: _ } = accepted;
+        serve(&self.node, permit, handshake, reader, sink)
+    }
+}
+
+fn serve<L: Link>(
+    node: &Arc<Node>,
+    permit: fanfare_engine::ConnectionPermit,
+    handshake: Handshake,
+    reader: WebSocketReader<L>,
+    sink: Box<dyn Sink>,
+) -> impl Future<Output = ()> + Send {
+    node.serve_connection(permit, handshake, reader, sink)
+}
+
+/// Says how much of the key's rate is left. The policy is the burst and the time in which the rate refills it.
+fn tell_quota(headers: &mut HeaderMap, quota: &Quota) {
+    let burst = quota.burst.max(1);
+    let window = burst.div_ceil(quota.limit.max(1));
+    let policy = format!("\"rest_requests\";q={burst};w={window}");
+    let left = format!("\"rest_requests\";r={};t={}", quota.remaining, quota.reset_ms.div_ceil(1_000));
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        headers.insert(name, HeaderValue::try_from(value).expect("names and numbers are a header's value"));
+    }
+}
+
+/// Which pages of which origin may read an answer. No credentials: nothing a browser adds by itself is ever read.
+enum Cors {
+    /// No browser asks across origins.
+    SameOrigin,
+    /// Every page may.
+    Any,
+    /// This page may, because the app lists its origin.
+    Listed(HeaderValue),
+    /// The app lists origins, and not this one.
+    Unlisted,
+}
+
+impl Cors {
+    fn of(request: &Request<Body>, node: &Node) -> Self {
+        let Some(origin) = request.headers().get(ORIGIN) else { return Self::SameOrigin };
+        // What belongs to no app is public: the time, the SDK, the documents.
+        let Some(app) = app_id(request.uri().path()).and_then(|id| node.app(id).ok()) else { return Self::Any };
+        if app.origins.is_empty() {
+            return Self::Any;
+        }
+        if app.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()) {
+            return Self::Listed(origin.clone());
+        }
+        Self::Unlisted
+    }
+
+    fn allow(self, headers: &mut HeaderMap) {
+        let origin = match self {
+            Self::SameOrigin => return,
+            Self::Any => HeaderValue::from_static("*"),
+            Self::Listed(origin) => origin,
+            Self::Unlisted => {
+                headers.append(VARY, HeaderValue::from_static("origin"));
+                return;
+            }
+        };
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static("ratelimit, ratelimit-policy, retry-after, x-request-id");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+
+    fn preflight(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        self.allow(headers);
+        if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+            headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
+        response
+    }
+}

@@ -1,0 +1,93 @@
+//! `GET /v1/apps/{app}/socket`: the native protocol over WebSocket.
+//!
+//! ```text
+//! URL → app ─▶ handshake ─▶ origin ─▶ limits ─▶ 101 ─▶ Node::serve_connection
+//! ```
+//!
+//! The app is known before a byte of the tenant's is parsed. A token may come along as a subprotocol
+//! (`fanfare.token.<token>`, all that browsers can send) or as a Bearer credential; its place is the first frame.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use fanfare_api::ProblemDocument;
+use fanfare_core::{App, Limit};
+use fanfare_engine::{ConnectionPermit, Handshake};
+use fanfare_protocol::websocket;
+use http::{HeaderMap, header};
+
+use crate::caller::{self, Exchange};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::transport::handshake;
+
+/// The subprotocols spoken here, the preferred first.
+const SUBPROTOCOLS: &[&str] = &["fanfare.v1.json"];
+/// What a frame may weigh beyond the largest message: the command around it, and several small ones in one frame.
+const ENVELOPE_BYTES: u64 = 16 * 1024;
+
+/// A socket that may be opened.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) permit: ConnectionPermit,
+    pub(crate) handshake: Handshake,
+    pub(crate) bounds: websocket::Options,
+}
+
+/// Open a socket
+///
+/// The native protocol, specified in `PROTOCOL.md`. Offer the subprotocol `fanfare.v1.json`, or none. The first frame
+/// is `{"id":1,"connect":{"token":"…"}}`; without a token the app's ACL says what anonymous clients may do.
+#[utoipa::path(
+    get,
+    path = "/v1/apps/{app}/socket",
+    operation_id = "open_socket",
+    tag = "Socket",
+    params(("app" = String, Path, description = "The app's id.")),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on."),
+        (status = "default", description = "The socket is refused.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = [])),
+)]
+pub(crate) async fn open(
+    State(context): State<Context>,
+    Extension(exchange): Extension<Arc<Exchange>>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (parts, _body) = request.into_parts();
+    let app = caller::app(&parts, &context)?;
+    let request = Request::from_parts(parts, Body::empty());
+    let accepted = match handshake::judge(&request, SUBPROTOCOLS) {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            let mut response = Failure::from(error.problem()).into_response();
+            handshake::explain(&error, &mut response);
+            return Ok(response);
+        }
+    };
+    let token = accepted.token.or_else(|| bearer(request.headers()));
+    let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned) };
+    let permit = context.node.admit_connection(&app, &client)?;
+    let bounds = bounds(&app, context.options.fragments_max);
+    exchange.slot.put(Accepted { permit, handshake: client, bounds });
+    Ok(handshake::switching(&accepted))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// What a client of this app may send: the largest message, whose bytes grow by a third as base64, and what is around.
+fn bounds(app: &App, fragments_max: u32) -> websocket::Options {
+    let message = app.limits.get(Limit::MessageBytes).max;
+    let frame = message + message.div_ceil(3) + ENVELOPE_BYTES;
+    websocket::Options {
+        message_bytes_max: usize::try_from(frame).unwrap_or(usize::MAX),
+        fragments_max: Some(fragments_max),
+    }
+}

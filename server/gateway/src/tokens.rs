@@ -1,0 +1,77 @@
+//! `POST /v1/apps/{app}/tokens`: have a key sign a channel token, for backends without a JWT library.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use fanfare_api::data::{MintTokenRequest, MintTokenResponse};
+use fanfare_api::server;
+use fanfare_api::{ProblemDocument, SecretText};
+use fanfare_core::{ErrorCode, Problem};
+use fanfare_engine::MintRequest;
+use serde::Deserialize;
+
+use crate::body;
+use crate::caller::Caller;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// How long a token works when the request does not say.
+const TTL_S_DEFAULT: u64 = 3_600;
+/// The longest life of a token.
+const TTL_S_MAX: u64 = 86_400;
+
+/// Sign a token
+///
+/// The calling key signs, and is the ceiling of what the token may do. Needs a key that may `sign`.
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{app}/tokens",
+    operation_id = "mint_token",
+    tag = "Tokens",
+    params(("app" = String, Path, description = "The app's id.")),
+    request_body = MintTokenRequest,
+    responses(
+        (status = 200, description = "The token.", body = MintTokenResponse),
+        (status = "default", description = "Nothing was signed.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn mint(
+    State(context): State<Context>,
+    Caller(caller): Caller,
+    request: Request,
+) -> Result<Json<MintTokenResponse>, Failure> {
+    let body = body::read(request, context.options.body_bytes_max, &context.options).await?;
+    let request = parse(&body)?;
+    let token = context.node.mint_token(&caller, request)?;
+    let expires_at = expiry(&token).ok_or(ErrorCode::Internal)?;
+    Ok(Json(MintTokenResponse { token: SecretText::new(token), expires_at }))
+}
+
+fn parse(body: &[u8]) -> Result<MintRequest, Failure> {
+    let MintTokenRequest { sub, cap, roles, info, ttl_s } = server::parse(body)?;
+    let wrong = |pointer: &str, detail: &str| Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, detail);
+    let info = match info {
+        None => None,
+        Some(serde_json::Value::Object(info)) => Some(info),
+        Some(_) => return Err(wrong("/info", "`info` is an object.").into()),
+    };
+    let ttl_s = ttl_s.unwrap_or(TTL_S_DEFAULT);
+    if !(1..=TTL_S_MAX).contains(&ttl_s) {
+        return Err(wrong("/ttl_s", "A token works for 1 to 86,400 seconds.").into());
+    }
+    Ok(MintRequest { sub, cap, roles, info, ttl_s })
+}
+
+/// When a token that was just signed stops working, as it says itself.
+fn expiry(token: &str) -> Option<DateTime<chrono::Utc>> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: i64,
+    }
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Claims = serde_json::from_slice(&payload).ok()?;
+    DateTime::from_timestamp(claims.exp, 0)
+}

@@ -1,0 +1,115 @@
+//! The WebSocket layer as an echo server: what conformance suites and the layer's own tests talk to.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use fanfare_engine::{Inbound, Reader, ReceiveError, Sink};
+use fanfare_protocol::websocket::{self, encode};
+use http::{Request, Response, StatusCode};
+
+use super::Link;
+use super::handshake;
+use super::listener::{Endpoint, Slot};
+use super::websocket::WebSocketReader;
+
+/// Answers every message with itself, on any path.
+#[derive(Debug, Clone, Copy)]
+pub struct Echo {
+    /// What a client may send.
+    pub bounds: websocket::Options,
+}
+
+impl Endpoint for Echo {
+    type Accepted = ();
+
+    async fn respond(&self, request: Request<Body>, slot: &Arc<Slot<()>>) -> Response<Body> {
+        match handshake::judge(&request, &[]) {
+            Ok(accepted) => {
+                slot.put(());
+                handshake::switching(&accepted)
+            }
+            Err(error) => {
+                let mut response = Response::new(Body::from(error.to_string()));
+                *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                handshake::explain(&error, &mut response);
+                response
+            }
+        }
+    }
+
+    fn bounds(&self, (): &()) -> websocket::Options {
+        self.bounds
+    }
+
+    async fn converse<L: Link>(&self, (): (), reader: WebSocketReader<L>, sink: Box<dyn Sink>) {
+        let mut conversation = Conversation { reader, sink, waiting: VecDeque::new(), ending: false };
+        std::future::poll_fn(|context| conversation.poll(context)).await;
+    }
+}
+
+struct Conversation<L> {
+    reader: WebSocketReader<L>,
+    sink: Box<dyn Sink>,
+    waiting: VecDeque<Bytes>,
+    /// The close frame is queued; what comes after is read only to see the end.
+    ending: bool,
+}
+
+impl<L: Link> Conversation<L> {
+    /// Ready when it is over.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // Nothing is read while an answer waits: a client that does not read is not listened to.
+            match ready!(self.poll_answer(context)) {
+                Ok(()) if self.ending => self.sink.finish(),
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+            if ready!(self.poll_question(context)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(front) = self.waiting.front_mut() {
+            match self.sink.try_write(&[IoSlice::new(front)]) {
+                Ok(written) if written == front.len() => drop(self.waiting.pop_front()),
+                Ok(written) => front.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.reader.poll_writable(context))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_question(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReceiveError>> {
+        let (waiting, ending) = (&mut self.waiting, &mut self.ending);
+        let mut closed = false;
+        let received = self.reader.poll_receive(context, &mut |inbound| match inbound {
+            _ if *ending => {}
+            Inbound::Text(text) => waiting.push_back(encode::text(text)),
+            Inbound::Binary(bytes) => waiting.push_back(encode::binary(bytes)),
+            Inbound::Ping(payload) => waiting.push_back(encode::pong(payload)),
+            Inbound::Pong => {}
+            Inbound::Close => closed = true,
+        });
+        match ready!(received) {
+            Err(ReceiveError::Protocol { status, reason }) if !*ending => {
+                *ending = true;
+                waiting.push_back(self.reader.close_frame(status, reason));
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(()) if closed => {
+                *ending = true;
+                waiting.push_back(self.reader.close_frame(1000, ""));
+            }
+            Ok(()) => {}
+        }
+        Poll::Ready(Ok(()))
+    }
+}

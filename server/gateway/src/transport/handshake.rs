@@ -1,0 +1,37 @@
+//! The request that asks for a WebSocket, and its answers, as HTTP messages.
+
+use axum::body::Body;
+use fanfare_protocol::websocket::handshake::{Accepted, HandshakeError, accept};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+
+/// Judges a request; `supported` are the subprotocols spoken, the preferred first.
+///
+/// # Errors
+/// The first rule of RFC 6455 §4.2 that it breaks.
+pub fn judge<'a, B>(request: &'a Request<B>, supported: &[&'static str]) -> Result<Accepted<'a>, HandshakeError> {
+    let version = if request.version() == Version::HTTP_11 { "HTTP/1.1" } else { "" };
+    let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    accept(request.method().as_str(), version, headers.into_iter(), supported)
+}
+
+/// The answer that turns the connection into a WebSocket.
+///
+/// # Panics
+/// Never: the headers of an acceptance are words and base64.
+#[must_use]
+pub fn switching(accepted: &Accepted<'_>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in accepted.headers() {
+        let value = HeaderValue::from_str(value).expect("words and base64 are a header's value");
+        response.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    response
+}
+
+/// Puts the headers on a refusal that tell the client what would be right.
+pub fn explain(error: &HandshakeError, response: &mut Response<Body>) {
+    for (name, value) in error.headers() {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
