@@ -57,7 +57,10 @@ pub enum Encoding {
 /// A message in its channel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MessageView {
-    /// Its number in the channel's log; `<lineage>.<seq>` is its position.
+    /// Where it stands.
+    #[schema(example = "k3Zx.1")]
+    pub position: String,
+    /// Its number in the channel's log, the last part of the position.
     pub seq: u64,
     /// Its id.
     pub id: String,
@@ -73,8 +76,8 @@ pub struct MessageView {
     /// The `sub` of the client that published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<String>,
-    /// When it was appended, Unix milliseconds.
-    pub time: u64,
+    /// When it was appended.
+    pub time: DateTime<Utc>,
     /// `base64`, when the payload is bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
@@ -176,40 +179,31 @@ pub struct ChannelView {
 /// Channels in the order of their names.
 pub type ChannelList = Page<ChannelView>;
 
-/// Publishes to several channels at once. Every message has a result of its own; there is no all or nothing.
+/// Publishes several messages, to one channel or many. Every message has a result of its own; there is no all or
+/// nothing.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
-    /// At most 100 channels; 1,000 messages and 4 MiB over all of them.
-    #[schema(max_items = 100)]
-    pub items: Vec<BatchItem>,
+    /// At most 1,000 messages to 100 channels, 4 MiB. Those for one channel are published in this order.
+    #[schema(min_items = 1, max_items = 1_000)]
+    pub messages: Vec<BatchMessage>,
 }
 
-/// Messages for one channel, published in this order.
+/// A message and its channel.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BatchItem {
-    /// The channel, as text: a wrong name fails its own messages only.
+pub struct BatchMessage {
+    /// The channel, as text: a wrong name fails its own message only.
     #[schema(schema_with = schema::channel)]
     pub channel: String,
-    /// The messages, each the object of [`MessageDraft`].
-    #[schema(value_type = Vec<MessageDraft>)]
-    pub messages: Vec<Box<RawValue>>,
+    /// The message's fields, beside the channel.
+    #[serde(flatten)]
+    pub draft: MessageDraft,
 }
 
-/// What became of a batch: the same items and messages in the same order.
+/// What became of a batch.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BatchResult {
-    /// One for each item.
-    pub items: Vec<BatchItemResult>,
-}
-
-/// What became of the messages for one channel.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct BatchItemResult {
-    /// The channel as it was sent.
-    pub channel: String,
-    /// One for each message.
+    /// One for each message, in the order of the request.
     pub results: Vec<MessageResult>,
 }
 
