@@ -42,6 +42,8 @@ export interface Options {
   WebSocket?: SocketClass;
   /** @internal */
   clock?: Clock;
+  /** @internal */
+  fetch?: (url: string) => Promise<Pick<Response, "json">>;
 }
 
 const QUEUE_MAX = 1_000;
@@ -56,6 +58,7 @@ export class Fanfare {
   readonly #token: TokenSource | undefined;
   readonly #queueMax: number;
   readonly #clock: Clock;
+  readonly #fetch: NonNullable<Options["fetch"]>;
   readonly #backoff: Backoff;
   readonly #events = new Emitter<Events>();
   readonly #subscriptions = new Map<string, Subscription>();
@@ -66,6 +69,7 @@ export class Fanfare {
   #state: State = "connecting";
   #link: Link | undefined;
   #connection: string | undefined;
+  /** When the last connection was welcomed; 0 before the first. */
   #connectedAt = 0;
   /** Counts attempts, so that what belongs to an earlier one is known when it comes late. */
   #attempt = 0;
@@ -79,6 +83,7 @@ export class Fanfare {
     this.#token = options.token;
     this.#queueMax = options.queueMax ?? QUEUE_MAX;
     this.#clock = options.clock ?? systemClock;
+    this.#fetch = options.fetch ?? ((address) => fetch(address));
     this.#backoff = new Backoff(this.#clock);
     this.#renewal = new Renewal({
       clock: this.#clock,
@@ -213,6 +218,17 @@ export class Fanfare {
     const retryInMs = soon ? (error.retryAfterMs ?? 0) : wait;
     this.#after(retryInMs);
     this.#enter("reconnecting", error, retryInMs);
+    if (this.#connectedAt === 0 && error.closeCode === 1006) void this.#askWhy();
+  }
+
+  /** WebSockets do not say why a handshake was refused. For an app that is not there, the same URL says it to `fetch`. */
+  async #askWhy(): Promise<void> {
+    const problem = await this.#fetch(this.#address.replace(/^ws/, "http"))
+      .then((answer) => answer.json())
+      .catch(() => undefined);
+    if (problem?.code === "not_found" && this.#state === "reconnecting" && this.#connectedAt === 0) {
+      this.#fail(new FanfareError(problem));
+    }
   }
 
   #fail(error: FanfareError): void {

@@ -23,8 +23,11 @@ export interface Draft {
   name?: string;
   /** Makes a repeat of the same publish harmless; one is made when it is missing. */
   id?: string;
+  /** Where a channel conflates, a message replaces the one before with the same key. */
   key?: string;
   headers?: Record<string, string>;
+  /** A connection that shall not receive it, such as one's own: `ff.connection`. */
+  exclude?: string;
 }
 
 export function readMessage(wire: WireMessage, channel: string, lineage: string): Message {

@@ -239,11 +239,10 @@ test("commands that are wrong get their error, and the connection lives on", opt
   await ff.channel(`demo:${run}`).publish("still", "here");
 });
 
-test("an app that does not exist is not sought for ever in silence", options, async () => {
-  const ff = new Fanfare(url.replace(/app_\w+$/, "app_00000000000000000000000000"), {
+test("an app that does not exist is said to be missing", options, async () => {
+  const ff = new Fanfare(url.replace(/app_\w+$/, "app_00000000000000000000000001"), {
     WebSocket: WebSocket as unknown as SocketClass,
   });
   clients.push(ff);
-  const change = await new Promise<{ state: string }>((resolve) => void ff.on("state", resolve));
-  assert.notEqual(change.state, "connected");
+  assert.equal((await failure(ff)).code, "not_found");
 });

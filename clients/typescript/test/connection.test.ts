@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Backoff } from "../src/backoff.js";
 import { Fanfare, FanfareError } from "../src/index.js";
-import { FakeClock, World } from "./fake.js";
+import { FakeClock, settled, World } from "./fake.js";
 
 test("the app's URL becomes its socket's, and anything else is refused with the reason", async () => {
   const world = new World({ token: "t" });
@@ -116,6 +116,32 @@ test("a refused connect fails for good, or waits as long as the server says", as
   later.socket.onopen?.({});
   later.socket.refuse("connect", { code: "overloaded", retryable: true, retry_after_ms: 3_000 });
   assert.equal(later.states.at(-1)?.retryInMs, 3_100);
+});
+
+test("a refused handshake fails for good when the app is not there, and only then", async () => {
+  const asked: string[] = [];
+  const answers = [{ code: "invalid_request" }, { code: "not_found", detail: "There is no such app." }];
+  const fetch = (url: string) => {
+    asked.push(url);
+    return Promise.resolve({ json: () => Promise.resolve(answers.shift()) });
+  };
+  const world = new World({ fetch });
+  await world.clock.pass(0);
+  world.socket.drop();
+  await settled();
+  assert.equal(world.ff.state, "reconnecting");
+  await world.clock.pass(250);
+  world.socket.drop();
+  await settled();
+  assert.equal(world.ff.state, "failed");
+  assert.equal(world.states.at(-1)?.reason?.code, "not_found");
+  assert.deepEqual(new Set(asked), new Set(["https://live.example/v1/apps/app_1/socket"]));
+
+  const known = new World({ fetch: () => Promise.resolve({ json: () => Promise.resolve({ code: "not_found" }) }) });
+  await known.connect();
+  known.socket.drop();
+  await settled();
+  assert.equal(known.ff.state, "reconnecting", "an app that was there may be back");
 });
 
 test("the states lead from connecting to closed, and connect opens it again", async () => {

@@ -132,7 +132,12 @@ export class World {
         sockets.push(this);
       }
     }
-    this.ff = new Fanfare("https://live.example/v1/apps/app_1", { WebSocket: Socket, clock: this.clock, ...options });
+    this.ff = new Fanfare("https://live.example/v1/apps/app_1", {
+      WebSocket: Socket,
+      clock: this.clock,
+      fetch: () => Promise.reject(new Error("no network in tests")),
+      ...options,
+    });
     this.ff.on("state", (change) => this.states.push(change));
     this.ff.on("error", (error) => this.errors.push(error));
     this.ff.on("gap", (gap) => this.gaps.push(gap));
