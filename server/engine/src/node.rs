@@ -4,10 +4,10 @@
 mod figures;
 mod history;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fanfare_core::id::{AppId, ConnectionId, MessageId};
+use fanfare_core::id::{AppId, ConnectionId, MessageId, RequestId};
 use fanfare_core::permission::decide;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
@@ -63,6 +63,7 @@ pub struct Node {
     position_key: PositionKey,
     draining: CancellationToken,
     tasks: TaskTracker,
+    figures: Mutex<figures::LiveFigures>,
 }
 
 /// What came with a connection's handshake.
@@ -167,6 +168,7 @@ impl Node {
             position_key,
             draining: CancellationToken::new(),
             tasks,
+            figures: Mutex::default(),
         })
     }
 
@@ -180,6 +182,18 @@ impl Node {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// The time as this node knows it, Unix milliseconds.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
+    /// An id for a request.
+    #[must_use]
+    pub fn request_id(&self) -> RequestId {
+        RequestId::new(self.clock.unix_ms(), self.chance.next())
     }
 
     /// An app's snapshot.
@@ -401,17 +415,17 @@ impl Node {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut figures = figures::LiveFigures::default();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = second.tick() => self.tick(&mut figures),
+                _ = second.tick() => self.tick(),
             }
         }
     }
 
-    fn tick(&self, figures: &mut figures::LiveFigures) {
+    /// What [`Node::run`] does each second.
+    pub fn tick(&self) {
         let second = self.second();
         for entry in self.directory.entries() {
             entry.each_connection(|outbox| outbox.tick_if_due(second));
@@ -424,7 +438,7 @@ impl Node {
             }
         }
         self.broker.sweep(self.clock.unix_ms());
-        figures.publish(self);
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).publish(self);
     }
 
     /// The second of the monotonic clock.

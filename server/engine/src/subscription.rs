@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_that_overflows_is_dropped_and_read_again() {
+        let mut one = Subscription::recovering(at(0));
+        one.reading();
+        let page = page(LINEAGE, 1..2, 0, 10);
+        for seq in 2..=HELD_MAX as Seq + 3 {
+            assert_eq!(one.push(&message(LINEAGE, seq)), Push::Held);
+        }
+        let turned = one.page(&page, Arc::clone);
+        assert!(turned.again && !one.is_live(), "what was let go must be read, though the page reached its top");
+    }
+
+    #[test]
     fn every_break_is_told_with_its_reason() {
         let other = |epoch, term, nonce| Lineage { epoch, term, nonce };
         let table = [

@@ -1,0 +1,10 @@
+//! The node's real code over links and brokers that a test holds in its hand: no socket, no service, no waiting.
+
+#[path = "simulation/link.rs"]
+mod link;
+#[path = "simulation/node.rs"]
+mod node;
+#[path = "simulation/schedule.rs"]
+mod schedule;
+#[path = "simulation/world.rs"]
+mod world;
