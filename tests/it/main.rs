@@ -1,3 +1,4 @@
 //! The black-box suite: one binary, one module a guarantee's home.
 
+mod brokers;
 mod harness;
