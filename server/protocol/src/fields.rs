@@ -84,8 +84,12 @@ impl Faults {
             Some(first) => format!("{}: {}", first.pointer, first.detail),
             None => code.title().to_owned(),
         };
-        let more = if self.count > 1 { format!(" ({} more in errors)", self.count - 1) } else { String::new() };
-        Box::new(Problem { errors: self.list, ..Problem::new(code, format!("{detail}{more}.")) })
+        let more = match self.count {
+            0 | 1 if detail.ends_with('?') => String::new(),
+            0 | 1 => ".".to_owned(),
+            count => format!(" ({} more in errors).", count - 1),
+        };
+        Box::new(Problem { errors: self.list, ..Problem::new(code, format!("{detail}{more}")) })
     }
 
     /// Reads an object of known fields; false when it is none. `read` is called at each value and must consume it.
@@ -114,8 +118,12 @@ impl Faults {
     pub(crate) fn is(&mut self, reader: &mut Reader<'_>, at: &Place<'_>, wanted: Kind) -> Result<bool, JsonError> {
         let found = reader.kind()?;
         if found != wanted {
-            let hint = if found == Kind::Null { "; leave the field out where there is none" } else { "" };
-            self.add(at, format!("must be {}, not {}{hint}", wanted.as_str(), found.as_str()));
+            let subject = if matches!(at, Place::Root) { "the body " } else { "" };
+            let hint = match (wanted, found) {
+                (Kind::Object, _) | (_, Kind::Object | Kind::Array | Kind::Text | Kind::Number | Kind::Bool) => "",
+                (_, Kind::Null) => "; leave the field out where there is none",
+            };
+            self.add(at, format!("{subject}must be {}, not {}{hint}", wanted.as_str(), found.as_str()));
             reader.skip()?;
         }
         Ok(found == wanted)

@@ -6,6 +6,8 @@
 
 mod command;
 mod parse;
+#[cfg(test)]
+mod transcripts;
 mod write;
 
 pub use command::{

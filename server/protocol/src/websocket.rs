@@ -13,6 +13,8 @@ pub mod encode;
 pub mod handshake;
 mod header;
 mod mask;
+#[cfg(test)]
+mod tests;
 
 pub use decoder::Decoder;
 pub use header::Opcode;

@@ -74,8 +74,9 @@ struct Parts {
 
 impl Parts {
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), JsonError> {
-        if !self.faults.is(reader, &Place::Root, Kind::Object)? {
-            return Ok(());
+        if reader.kind()? != Kind::Object {
+            self.faults.add(&Place::Root, "a command is an object such as {\"id\":1,\"ping\":{}}");
+            return reader.skip().map(drop);
         }
         let mut id_seen = false;
         reader.object(|reader, name| {
@@ -262,4 +263,97 @@ fn require_channel(faults: &mut Faults, channel: &Seen<ChannelName>, at: &Place<
 /// A position is opaque here: whoever holds the key to its tag judges it.
 fn read_position(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<String>, JsonError> {
     Ok(faults.text(reader, at, 1..=POSITION_BYTES_MAX)?.map(std::borrow::Cow::into_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::Data;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_sixty_four_commands_and_no_more() {
+        let frame = |count: usize| vec![r#"{"id":1,"ping":{}}"#; count].join("\n\n");
+        assert_eq!(parse(&frame(64)).filter(Result::is_ok).count(), 64);
+        let refused: Vec<_> = parse(&frame(65)).collect();
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].is_err());
+        assert_eq!(parse(&"\n".repeat(1_000_000)).count(), 1);
+    }
+
+    #[test]
+    fn a_hostile_command_gets_a_small_answer() {
+        let fields: String = (0..100_000).map(|n| format!("\"wing{n}\":1,")).collect();
+        let name = "x".repeat(1_000_000);
+        let hostile = [
+            format!(r#"{{"id":1,"publish":{{{fields}"data":1}}}}"#),
+            format!(r#"{{"id":1,"{name}":{{}}}}"#),
+            format!(r#"{{"id":1,"connect":{{"{name}":1}}}}"#),
+        ];
+        for frame in hostile {
+            let refused = parse(&frame).next().expect("a line").expect_err("wrong");
+            assert!(super::super::error(refused.id, &refused.problem).payload().len() < 8_192);
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_print() {
+        let command = parse(r#"{"id":1,"connect":{"token":"abc"}}"#).next().expect("a line").expect("valid");
+        assert!(!format!("{command:?}").contains("abc"));
+    }
+
+    const EXAMPLES: [&str; 8] = [
+        r#"{"id":1,"connect":{"token":"a"}}"#,
+        r#"{"id":2,"refresh":{"token":"a"}}"#,
+        r#"{"id":3,"subscribe":{"channel":"room:9","position":"k3Zx.1"}}"#,
+        r#"{"id":4,"subscribe":{"channel":"room:9","rewind":{"messages":1}}}"#,
+        r#"{"id":5,"unsubscribe":{"channel":"room:9"}}"#,
+        r#"{"id":6,"publish":{"channel":"room:9","data":{"a":[1,"é"]},"headers":{"a":"b"},"encoding":"base64"}}"#,
+        r#"{"id":7,"history":{"channel":"room:9","limit":9}}"#,
+        r#"{"id":8,"ping":{}}"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn mutated_commands_do_not_panic(
+            which in 0..EXAMPLES.len(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3_u8), 1..6),
+        ) {
+            let mut text: Vec<char> = EXAMPLES[which].chars().collect();
+            for (at, character, edit) in edits {
+                let at = at.index(text.len().max(1)).min(text.len());
+                match edit {
+                    0 => text.insert(at, character),
+                    1 if at < text.len() => text[at] = character,
+                    _ if at < text.len() => drop(text.remove(at)),
+                    _ => {}
+                }
+            }
+            let text: String = text.into_iter().collect();
+            for parsed in parse(&text) {
+                match parsed {
+                    Ok(command) => prop_assert!((1..=ID_MAX).contains(&command.id)),
+                    Err(refused) => prop_assert!(!refused.problem.detail.is_empty()),
+                }
+            }
+        }
+
+        #[test]
+        fn random_text_does_not_panic(text: String) {
+            prop_assert!(parse(&text).count() >= 1);
+        }
+
+        #[test]
+        fn a_payload_is_kept_byte_for_byte(payload: String, blanks in "[ \t]{0,3}") {
+            let json = serde_json::to_string(&payload).expect("a text prints");
+            let line = format!(r#"{{"id":1,"publish":{{"data":{blanks}{json}{blanks},"channel":"a"}}}}"#);
+            let command = parse(&line).next().expect("a line").expect("valid");
+            let CommandKind::Publish(publish) = command.kind else { panic!("publish stays publish") };
+            match publish.draft.data {
+                Data::Json(kept) => prop_assert_eq!(kept.get(), json),
+                Data::Bytes(_) => panic!("no encoding was said"),
+            }
+        }
+    }
 }

@@ -85,3 +85,29 @@ pub(crate) fn header(opcode: Opcode, fin: bool, length: usize) -> ([u8; HEADER_B
 fn cut(payload: &[u8]) -> &[u8] {
     &payload[..payload.len().min(CONTROL_BYTES_MAX)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_unmasked_and_their_lengths_shortest() {
+        assert_eq!(&text("Hello")[..], b"\x81\x05Hello");
+        assert_eq!(&frame(Opcode::Text, false, b"Hel")[..], b"\x01\x03Hel");
+        assert_eq!(&frame(Opcode::Continuation, true, b"lo")[..], b"\x80\x02lo");
+        assert_eq!(&ping(b"Hello")[..], b"\x89\x05Hello");
+        assert_eq!(&pong(b"Hello")[..], b"\x8a\x05Hello");
+        assert_eq!(&binary(&[0; 256])[..4], b"\x82\x7E\x01\x00");
+        assert_eq!(&binary(&[0; 65_536])[..10], b"\x82\x7F\x00\x00\x00\x00\x00\x01\x00\x00");
+        assert_eq!(&binary(&[0; 125])[..2], b"\x82\x7D");
+        assert_eq!(&binary(&[0; 65_535])[..4], b"\x82\x7E\xFF\xFF");
+    }
+
+    #[test]
+    fn control_frames_are_cut_to_125_bytes_between_characters() {
+        assert_eq!(&close(4201, "heartbeat_timeout")[..], b"\x88\x13\x10\x69heartbeat_timeout");
+        assert_eq!(&close_empty()[..], b"\x88\x00");
+        assert_eq!(close(1000, &"é".repeat(100)).len(), 2 + 2 + 122);
+        assert_eq!((ping(&[0; 200]).len(), pong(&[0; 200]).len()), (127, 127));
+    }
+}

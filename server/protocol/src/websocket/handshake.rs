@@ -213,3 +213,130 @@ const fn is_token(byte: u8) -> bool {
             b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Headers = Vec<(&'static str, &'static [u8])>;
+
+    fn request() -> Headers {
+        vec![
+            ("host", b"localhost:8000"),
+            ("upgrade", b"websocket"),
+            ("connection", b"Upgrade"),
+            ("sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", b"13"),
+        ]
+    }
+
+    fn judge(headers: &Headers) -> Result<Accepted<'static>, HandshakeError> {
+        accept("GET", "HTTP/1.1", headers.iter().copied(), &["fanfare.v1.json"])
+    }
+
+    /// The request with one header set, added or, without a value, left out.
+    fn with(name: &'static str, value: Option<&'static [u8]>) -> Headers {
+        let mut headers = request();
+        headers.retain(|(known, _)| *known != name);
+        headers.extend(value.map(|value| (name, value)));
+        headers
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_accepted() {
+        let accepted = judge(&request()).expect("valid");
+        assert_eq!(accepted.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!((accepted.subprotocol, accepted.token, accepted.origin), (None, None, None));
+        let headers: Vec<_> = accepted.headers().collect();
+        assert_eq!(headers.last(), Some(&("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));
+        // §4.1's example of a key, with bits beyond its sixteenth byte.
+        assert!(judge(&with("sec-websocket-key", Some(b"AQIDBAUGBwgJCgsMDQ4PEC=="))).is_ok());
+    }
+
+    #[test]
+    fn words_are_compared_in_any_case_and_found_in_lists() {
+        for (name, value) in [
+            ("connection", &b"keep-alive, UPGRADE"[..]),
+            ("upgrade", b"h2c , WebSocket"),
+            ("sec-websocket-version", b" 13 "),
+        ] {
+            assert!(judge(&with(name, Some(value))).is_ok(), "{name}");
+        }
+        let shouted: Headers =
+            request().into_iter().map(|(name, value)| (name.to_uppercase().leak() as &str, value)).collect();
+        assert!(judge(&shouted).is_ok());
+        let mut apart = with("connection", Some(b"keep-alive"));
+        apart.push(("connection", b"upgrade"));
+        assert!(judge(&apart).is_ok());
+    }
+
+    #[test]
+    fn each_rule_has_its_refusal() {
+        let table: [(&'static str, Option<&'static [u8]>, HandshakeError, u16); 14] = [
+            ("upgrade", None, HandshakeError::NoUpgrade, 426),
+            ("upgrade", Some(b"h2c"), HandshakeError::NoUpgrade, 426),
+            ("connection", None, HandshakeError::NoUpgrade, 426),
+            ("connection", Some(b"close"), HandshakeError::NoUpgrade, 426),
+            ("connection", Some(b"upgraded"), HandshakeError::NoUpgrade, 426),
+            ("host", None, HandshakeError::Missing("Host"), 400),
+            ("sec-websocket-version", None, HandshakeError::Missing("Sec-WebSocket-Version"), 400),
+            ("sec-websocket-version", Some(b"8"), HandshakeError::Version, 426),
+            ("sec-websocket-key", None, HandshakeError::Missing("Sec-WebSocket-Key"), 400),
+            ("sec-websocket-key", Some(b""), HandshakeError::Key, 400),
+            ("sec-websocket-key", Some(b"dGhlIHNhbXBsZSBub25jZQ"), HandshakeError::Key, 400),
+            ("sec-websocket-key", Some(b"dGhlIHNhbXBsZSBub25jZSE="), HandshakeError::Key, 400),
+            ("sec-websocket-key", Some(b"!!!!!!!!!!!!!!!!!!!!!!=="), HandshakeError::Key, 400),
+            ("origin", Some(b"\xFF"), HandshakeError::Origin, 400),
+        ];
+        for (name, value, error, status) in table {
+            assert_eq!(judge(&with(name, value)), Err(error.clone()), "{name}");
+            assert_eq!(error.status(), status);
+        }
+        for name in ["host", "sec-websocket-version", "sec-websocket-key"] {
+            let mut twice = request();
+            let value = twice.iter().find(|(known, _)| *known == name).expect("is there").1;
+            twice.push((name, value));
+            assert!(matches!(judge(&twice), Err(HandshakeError::Repeated(_))), "{name}");
+        }
+        let headers = request();
+        assert_eq!(accept("POST", "HTTP/1.1", headers.iter().copied(), &[]), Err(HandshakeError::Method));
+        assert_eq!(accept("GET", "HTTP/1.0", headers.iter().copied(), &[]), Err(HandshakeError::HttpVersion));
+    }
+
+    #[test]
+    fn a_refused_version_is_told_which_one_is_spoken() {
+        assert!(HandshakeError::Version.headers().contains(&("sec-websocket-version", "13")));
+        assert_eq!(HandshakeError::Version.problem().code, ErrorCode::UnsupportedProtocol);
+    }
+
+    #[test]
+    fn the_subprotocol_is_chosen_among_those_offered_and_a_token_may_ride_along() {
+        let offer = |value| {
+            judge(&with("sec-websocket-protocol", Some(value))).map(|accepted| (accepted.subprotocol, accepted.token))
+        };
+        let ours = Some("fanfare.v1.json");
+        assert_eq!(offer(b"fanfare.v1.json"), Ok((ours, None)));
+        assert_eq!(offer(b"chat, fanfare.v1.json"), Ok((ours, None)));
+        assert_eq!(offer(b"fanfare.v1.json,fanfare.token.eyJh.e30.c2ln"), Ok((ours, Some("eyJh.e30.c2ln"))));
+        for none in [&b"chat"[..], b"fanfare.v1.cbor", b"FANFARE.V1.JSON", b"fanfare.token.eyJh.e30.c2ln"] {
+            assert!(matches!(offer(none), Err(HandshakeError::NoCommonProtocol(_))));
+        }
+        for broken in [
+            &b""[..],
+            b"fanfare.v1.json,",
+            b"a b",
+            b"fanfare.v1.json,fanfare.v1.json",
+            b"fanfare.v1.json,fanfare.token.a,fanfare.token.b",
+        ] {
+            assert_eq!(offer(broken), Err(HandshakeError::ProtocolList), "{broken:?}");
+        }
+        let mut apart = with("sec-websocket-protocol", Some(b"fanfare.token.x"));
+        apart.push(("sec-websocket-protocol", b"fanfare.v1.json"));
+        assert_eq!(judge(&apart).map(|accepted| accepted.token), Ok(Some("x")));
+        let offers = with("sec-websocket-protocol", Some(b"chat"));
+        assert_eq!(
+            accept("GET", "HTTP/1.1", offers.iter().copied(), &[]).map(|accepted| accepted.subprotocol),
+            Ok(None)
+        );
+    }
+}
