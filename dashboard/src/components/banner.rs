@@ -1,0 +1,52 @@
+//! Something is away: what, since when, and that it is being tried again.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+use super::icon::{Icon, Shape};
+use crate::api::{Health, Member};
+use crate::browser;
+
+/// How often storage is asked for while it is away.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Shown above the page while the control plane or its storage is away.
+#[component]
+pub(crate) fn Banner() -> impl IntoView {
+    let health = expect_context::<Health>();
+    let member = expect_context::<Member>();
+    let check = move || {
+        leptos::task::spawn_local(async move {
+            // The answer itself does not matter: every call tells `Health` how it ended.
+            let _ = member.check().await;
+        });
+    };
+    let is_away = Memo::new(move |_| health.away().is_some());
+    Effect::new(move || {
+        if is_away.get()
+            && let Ok(timer) = set_interval_with_handle(check, RETRY_EVERY)
+        {
+            on_cleanup(move || timer.clear());
+        }
+    });
+    view! {
+        <div role="status">
+            {move || health.away().map(|away| {
+                let code = away.error.code();
+                view! {
+                    <div class="banner">
+                        <Icon shape=Shape::ALERT/>
+                        <p>
+                            <strong>{away.error.title()}</strong>
+                            {format!(" since {}. ", browser::clock_time(away.since_ms))}
+                            "Connections and publishing of known apps go on; what you see here may be old and changes are refused. Asked again every 5 seconds. "
+                            {code.map(|code| view! { <a href=format!("/errors/{code}")>"What this means"</a> })}
+                        </p>
+                        <button class="button button-small" type="button" on:click=move |_| check()>"Ask now"</button>
+                    </div>
+                }
+            })}
+        </div>
+    }
+}

@@ -1,0 +1,130 @@
+//! A live line chart: what and in which unit, the picture, a legend that is a table and switches series, and the same
+//! figures as a table and as CSV.
+
+use leptos::prelude::*;
+
+use super::chart_legend::Legend;
+use super::chart_plot::Plot;
+use crate::samples::{Sample, Samples};
+use crate::scale::Kind;
+use crate::browser;
+
+/// One line of a chart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Series {
+    /// Its name in the legend.
+    pub(crate) name: &'static str,
+    /// Its figure of a second; a second without one is a gap.
+    pub(crate) read: fn(&Sample) -> Option<f64>,
+}
+
+/// What a chart shows. Copied into everything that draws a part of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chart {
+    /// What is shown.
+    pub(crate) title: &'static str,
+    /// In which unit.
+    pub(crate) unit: &'static str,
+    /// How height stands for figures.
+    pub(crate) kind: Kind,
+    /// Its lines, three at most.
+    pub(crate) series: &'static [Series],
+    /// How a figure is written.
+    pub(crate) write: fn(f64) -> String,
+}
+
+/// The signals that a chart's parts share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChartState {
+    /// The figures.
+    pub(crate) samples: ReadSignal<Samples>,
+    /// The moment under the pointer, shared by all charts of a page.
+    pub(crate) cross: RwSignal<Option<f64>>,
+    /// Which series are switched off.
+    pub(crate) hidden: RwSignal<[bool; 3]>,
+}
+
+/// Draws a chart.
+#[component]
+pub(crate) fn LineChart(
+    /// What it shows.
+    chart: Chart,
+    /// The figures.
+    samples: ReadSignal<Samples>,
+    /// The moment under the pointer, shared by all charts of a page.
+    cross: RwSignal<Option<f64>>,
+) -> impl IntoView {
+    let state = ChartState { samples, cross, hidden: RwSignal::new([false; 3]) };
+    let (as_table, show_table) = signal(false);
+    view! {
+        <section class="card chart" aria-label=chart.title>
+            <div class="chart-head">
+                <h2>{chart.title}" "<span class="chart-unit">{chart.unit}</span></h2>
+                <div class="row">
+                    <button
+                        class="link-button small"
+                        type="button"
+                        aria-pressed=move || as_table.get().to_string()
+                        aria-label=format!("{} as a table", chart.title)
+                        on:click=move |_| show_table.update(|shown| *shown = !*shown)
+                    >
+                        "Table"
+                    </button>
+                    <button
+                        class="link-button small"
+                        type="button"
+                        aria-label=format!("{} as CSV", chart.title)
+                        on:click=move |_| browser::download("figures.csv", &csv(chart, &samples.get_untracked()))
+                    >
+                        "CSV"
+                    </button>
+                </div>
+            </div>
+            <Show when=move || as_table.get() fallback=move || view! { <Plot chart=chart state=state/> }>
+                <Figures chart=chart samples=samples/>
+            </Show>
+            <Legend chart=chart state=state/>
+        </section>
+    }
+}
+
+/// The newest minute of a chart as a table.
+#[component]
+fn Figures(chart: Chart, samples: ReadSignal<Samples>) -> impl IntoView {
+    let rows = move || {
+        samples.with(|samples| {
+            let row = |sample: &Sample| {
+                let cells: Vec<_> = chart.series.iter().map(|series| {
+                    let figure = (series.read)(sample).map_or_else(|| "–".to_owned(), chart.write);
+                    view! { <td class="number">{figure}</td> }
+                }).collect();
+                view! { <tr><td>{browser::clock_time(sample.time)}</td>{cells}</tr> }
+            };
+            samples.iter().rev().take(60).map(row).collect::<Vec<_>>()
+        })
+    };
+    let heads: Vec<_> =
+        chart.series.iter().map(|series| view! { <th class="number" scope="col">{series.name}</th> }).collect();
+    view! {
+        <div class="figures chart-plot" tabindex="0" role="group" aria-label=format!("Figures of {}", chart.title)>
+            <table class="table small">
+                <thead><tr><th scope="col">"Time"</th>{heads}</tr></thead>
+                <tbody>{rows}</tbody>
+            </table>
+        </div>
+    }
+}
+
+fn csv(chart: Chart, samples: &Samples) -> String {
+    let names: Vec<&str> = chart.series.iter().map(|series| series.name).collect();
+    let mut out = format!("time_unix_ms,{}\n", names.join(","));
+    for sample in samples.iter() {
+        let figures: Vec<String> = chart
+            .series
+            .iter()
+            .map(|series| (series.read)(sample).map_or_else(String::new, |figure| figure.to_string()))
+            .collect();
+        out.push_str(&format!("{},{}\n", sample.time, figures.join(",")));
+    }
+    out
+}

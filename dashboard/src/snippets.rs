@@ -1,0 +1,113 @@
+//! Code that works as it stands, with the reader's own URL in it.
+
+/// Publishes with a key; without one at hand, with the variable that holds it.
+pub(crate) fn curl(url: &str, key: Option<&str>, channel: &str) -> String {
+    let key = key.unwrap_or("$FANFARE_KEY");
+    format!("curl -u \"{key}\" --json '{{\"name\":\"greet\",\"data\":\"hi\"}}' \"{url}/channels/{channel}/messages\"")
+}
+
+/// Ways to subscribe, by name.
+pub(crate) fn subscribe(url: &str) -> Vec<(&'static str, String)> {
+    let gateway = url.split("/v1/").next().unwrap_or(url);
+    let socket = format!("{}/socket", url.replacen("http", "ws", 1));
+    vec![
+        ("With your tokens", with_tokens(gateway, url)),
+        ("Any page's console", console(gateway, url)),
+        ("websocat", websocat(&socket)),
+    ]
+}
+
+fn with_tokens(gateway: &str, url: &str) -> String {
+    format!(
+        r#"import {{ Fanfare }} from "{gateway}/sdk/v1.js";
+const ff = new Fanfare("{url}", {{ token: () => fetch("/fanfare-token").then(r => r.text()) }});  // no token: demo:** only
+ff.channel("room:9").subscribe(m => console.log(m.name, m.data));"#
+    )
+}
+
+fn console(gateway: &str, url: &str) -> String {
+    format!(
+        r#"const {{ Fanfare }} = await import("{gateway}/sdk/v1.js");
+const ff = new Fanfare("{url}");
+ff.channel("demo:hello").subscribe(m => console.log(m.name, m.data));"#
+    )
+}
+
+fn websocat(socket: &str) -> String {
+    format!(
+        r#"printf '%s\n' '{{"id":1,"connect":{{}}}}' '{{"id":2,"subscribe":{{"channel":"demo:hello"}}}}' \
+  | websocat -n --protocol fanfare.v1.json "{socket}""#
+    )
+}
+
+/// Ways to sign a token for a user, by language.
+pub(crate) fn sign() -> Vec<(&'static str, String)> {
+    vec![
+        ("JavaScript", JAVASCRIPT.to_owned()),
+        ("Python", PYTHON.to_owned()),
+        ("Go", GO.to_owned()),
+        ("Ruby", RUBY.to_owned()),
+        ("PHP", PHP.to_owned()),
+        ("Java", JAVA.to_owned()),
+    ]
+}
+
+const JAVASCRIPT: &str = r#"// npm install jsonwebtoken
+import jwt from "jsonwebtoken";
+const [kid, secret] = process.env.FANFARE_KEY.split(":");
+jwt.sign({ sub: user.id, ff: { cap: { "room:9": ["subscribe", "publish"] } } }, secret, { keyid: kid, expiresIn: "1h" });"#;
+
+const PYTHON: &str = r#"# pip install pyjwt
+import os, time, jwt
+kid, secret = os.environ["FANFARE_KEY"].split(":")
+claims = {"sub": user_id, "exp": int(time.time()) + 3600,
+          "ff": {"cap": {"room:9": ["subscribe", "publish"]}}}
+token = jwt.encode(claims, secret, algorithm="HS256", headers={"kid": kid})"#;
+
+const GO: &str = r#"// go get github.com/golang-jwt/jwt/v5
+kid, secret, _ := strings.Cut(os.Getenv("FANFARE_KEY"), ":")
+token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+	"sub": userID,
+	"exp": time.Now().Add(time.Hour).Unix(),
+	"ff":  map[string]any{"cap": map[string][]string{"room:9": {"subscribe", "publish"}}},
+})
+token.Header["kid"] = kid
+signed, err := token.SignedString([]byte(secret))"#;
+
+const RUBY: &str = r#"# gem install jwt
+require "jwt"
+kid, secret = ENV.fetch("FANFARE_KEY").split(":")
+claims = { sub: user_id, exp: Time.now.to_i + 3600,
+           ff: { cap: { "room:9" => %w[subscribe publish] } } }
+token = JWT.encode(claims, secret, "HS256", { kid: kid })"#;
+
+const PHP: &str = r#"// composer require firebase/php-jwt
+use Firebase\JWT\JWT;
+[$kid, $secret] = explode(":", getenv("FANFARE_KEY"));
+$claims = ["sub" => $userId, "exp" => time() + 3600,
+           "ff" => ["cap" => ["room:9" => ["subscribe", "publish"]]]];
+$token = JWT::encode($claims, $secret, "HS256", $kid);"#;
+
+const JAVA: &str = r#"// io.jsonwebtoken:jjwt 0.12
+String[] key = System.getenv("FANFARE_KEY").split(":");
+String token = Jwts.builder()
+    .header().keyId(key[0]).and()
+    .subject(userId)
+    .expiration(Date.from(Instant.now().plus(1, ChronoUnit.HOURS)))
+    .claim("ff", Map.of("cap", Map.of("room:9", List.of("subscribe", "publish"))))
+    .signWith(Keys.hmacShaKeyFor(key[1].getBytes(StandardCharsets.UTF_8)), Jwts.SIG.HS256)
+    .compact();"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curl_is_the_one_of_the_documentation_with_real_values() {
+        let url = "http://localhost:8000/v1/apps/app_1";
+        let expected = r#"curl -u "key_1:ffs_2" --json '{"name":"greet","data":"hi"}' "http://localhost:8000/v1/apps/app_1/channels/demo:hello/messages""#;
+        assert_eq!(curl(url, Some("key_1:ffs_2"), "demo:hello"), expected);
+        assert!(subscribe(url)[0].1.contains(r#"from "http://localhost:8000/sdk/v1.js""#));
+        assert!(subscribe("https://x.y/v1/apps/a")[2].1.contains("wss://x.y/v1/apps/a/socket"));
+    }
+}
