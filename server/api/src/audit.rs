@@ -13,6 +13,8 @@ pub struct AuditEntry {
     /// Its id.
     #[schema(schema_with = schema::audit_id)]
     pub id: AuditId,
+    /// Its number in the tenant's chain, from 1 without holes.
+    pub number: u64,
     /// When it happened.
     pub at: DateTime<Utc>,
     /// Who did it; absent when the platform itself did.

@@ -10,6 +10,9 @@ use crate::schema;
 /// Every limit of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LimitList {
+    /// The tenant's plan.
+    #[schema(example = "unlimited")]
+    pub plan: String,
     /// The limits, in the order in which they are shown.
     pub limits: Vec<LimitView>,
 }

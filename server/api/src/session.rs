@@ -49,7 +49,8 @@ pub struct SignInRequest {
     pub password: SecretText,
 }
 
-/// Claims the tenant that a server made at its first start, with the code of the welcome link.
+/// Claims the tenant that a server made at its first start, with the code of the welcome link. The answer is that of a
+/// sign-up: [`SignedUp`], with the key that the server printed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WelcomeRequest {

@@ -1,0 +1,141 @@
+//! `Idempotency-Key`: a creating request that is sent again is answered again, and done once.
+//!
+//! Keys belong to the signed-in person and are kept for a day, with a hash of method, path and body: one key stands
+//! for one request. Refusals are not kept, so that a corrected request may use the same key.
+
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use fanfare_api::server::{BODY_BYTES_MAX, json_body, parse};
+use fanfare_core::{ErrorCode, Problem};
+use fanfare_store::{Begun, MemberStore, StoredAnswer};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::error::ControlError;
+use crate::state::Control;
+
+/// The header.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const KEY_BYTES_MAX: usize = 128;
+
+/// A strict JSON body that may be sent again.
+pub(crate) struct Repeatable<T> {
+    /// What was asked.
+    pub(crate) body: T,
+    /// The right to create it once.
+    pub(crate) once: Once,
+}
+
+/// Does a piece of work once for each `Idempotency-Key`; without one, each time.
+pub(crate) struct Once {
+    key: Option<String>,
+    hash: [u8; 32],
+}
+
+impl<T: DeserializeOwned> FromRequest<Control> for Repeatable<T> {
+    type Rejection = ControlError;
+
+    async fn from_request(request: Request, _control: &Control) -> Result<Self, ControlError> {
+        let key = key(request.headers())?;
+        let hash = Sha256::new().chain_update(request.method().as_str()).chain_update([0]);
+        let hash = hash.chain_update(request.uri().path()).chain_update([0]);
+        let bytes = json_body(request, BODY_BYTES_MAX).await?;
+        let body = parse(&bytes)?;
+        Ok(Self { body, once: Once { key, hash: hash.chain_update(&bytes).finalize().into() } })
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, ControlError> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (first, second) = (values.next(), values.next());
+    let Some(value) = first else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    if second.is_some() || !(1..=KEY_BYTES_MAX).contains(&text.len()) {
+        let detail = "`Idempotency-Key` is one text of 1 to 128 printable ASCII characters.";
+        return Err(Problem::new(ErrorCode::InvalidRequest, detail).into());
+    }
+    Ok(Some(text.to_owned()))
+}
+
+impl Once {
+    /// Does the work and answers 201 with what it made, or answers what was answered before.
+    ///
+    /// It goes on when the client goes away: otherwise a repetition might do again what was done and not yet noted.
+    pub(crate) async fn create<T, W>(
+        self,
+        control: &Control,
+        member: &MemberStore,
+        work: W,
+    ) -> Result<Response, ControlError>
+    where
+        T: Serialize + Send,
+        W: Future<Output = Result<T, ControlError>> + Send + 'static,
+    {
+        let store = member.idempotency();
+        let done = control.tasks().spawn(async move {
+            let Some(key) = self.key else {
+                return Ok(fresh(print(&work.await?)?));
+            };
+            let reservation = match store.begin(&key, self.hash).await? {
+                Begun::Replay(answer) => return Ok(replay(answer)),
+                Begun::New(reservation) => reservation,
+            };
+            match work.await.and_then(|made| print(&made)) {
+                Ok(body) => {
+                    store.finish(reservation, StatusCode::CREATED.as_u16(), &body).await?;
+                    Ok(fresh(body))
+                }
+                Err(error) => {
+                    // Kept reservations end by themselves after a minute; the first error is the one to tell.
+                    if let Err(second) = store.abandon(reservation).await {
+                        tracing::warn!(error = %second, "a reservation of an idempotency key was not given back");
+                    }
+                    Err(error)
+                }
+            }
+        });
+        done.await.map_err(|_| ControlError::Defect("the work of a creating request panicked"))?
+    }
+}
+
+fn print<T: Serialize>(made: &T) -> Result<Vec<u8>, ControlError> {
+    serde_json::to_vec(made).map_err(|_| ControlError::Defect("an answer does not print as JSON"))
+}
+
+fn fresh(body: Vec<u8>) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    (StatusCode::CREATED, [(header::CONTENT_TYPE, json)], body).into_response()
+}
+
+fn replay(answer: StoredAnswer) -> Response {
+    let mut response = fresh(answer.body);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::CREATED);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_printable_text() {
+        let with = |values: &[&'static str]| {
+            let values = values.iter().map(|value| (IDEMPOTENCY_KEY, HeaderValue::from_static(value)));
+            key(&values.collect())
+        };
+        assert!(matches!(with(&[]), Ok(None)));
+        assert!(matches!(with(&["a-1"]), Ok(Some(key)) if key == "a-1"));
+        for bad in [&[""][..], &["a", "b"], &["é"]] {
+            let bad: Vec<_> =
+                bad.iter().map(|value| (IDEMPOTENCY_KEY, HeaderValue::from_bytes(value.as_bytes()))).collect();
+            let bad: HeaderMap = bad.into_iter().map(|(name, value)| (name, value.expect("a header"))).collect();
+            assert!(key(&bad).is_err(), "{bad:?}");
+        }
+        let long = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::try_from("k".repeat(129)).expect("a header"))]);
+        assert!(key(&long).is_err());
+    }
+}
