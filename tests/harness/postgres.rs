@@ -6,21 +6,19 @@
 mod cluster;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
-pub use cluster::OWNER;
+pub use cluster::LOGIN;
 use cluster::Cluster;
 
 /// A test's own database. Dropping it drops the database, whoever is still connected to it.
 #[derive(Debug)]
 pub struct Database {
-    /// Where it is, as the role that owns it: what `DATABASE_URL` wants.
+    /// Where it is, as the login that may migrate: what `DATABASE_URL` wants.
     pub url: String,
     /// Its name in the cluster.
     pub name: String,
@@ -44,22 +42,25 @@ pub async fn empty_database() -> Result<Database> {
 }
 
 impl Database {
-    /// A pool of at most four connections as the owner of the tables.
+    /// A pool of at most four connections as the login of `DATABASE_URL`.
     ///
     /// # Errors
     /// When the first connection fails.
     pub async fn pool(&self) -> Result<PgPool> {
-        self.pool_as(OWNER).await
+        self.connect(cluster::options(LOGIN, &self.name)).await
     }
 
-    /// A pool of at most four connections as another role; the cluster trusts whoever reaches its socket.
+    /// A pool of at most four connections that took on a role, as the server's pools do.
     ///
     /// # Errors
     /// When the first connection fails.
     pub async fn pool_as(&self, role: &str) -> Result<PgPool> {
-        let options = cluster::options(role, &self.name);
+        self.connect(cluster::options(LOGIN, &self.name).options([("role", role)])).await
+    }
+
+    async fn connect(&self, options: PgConnectOptions) -> Result<PgPool> {
         let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(20));
-        pool.connect_with(options).await.with_context(|| format!("connect to {} as {role}", self.name))
+        pool.connect_with(options).await.with_context(|| format!("connect to {}", self.name))
     }
 
     /// Cuts every connection to the database but the asker's, as a failing network would, and says how many it were.
@@ -118,17 +119,14 @@ async fn create(template: Option<&Cluster>) -> Result<Database> {
     // A process id may come again while the cluster lives, and a killed test leaves its database behind.
     for statement in [
         format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-        format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}"),
+        format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {LOGIN}"),
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut admin).await.with_context(|| format!("create {name}"))?;
     }
-    Ok(Database { url: cluster::url(OWNER, &name), name })
+    Ok(Database { url: cluster::url(LOGIN, &name), name })
 }
 
-/// Applies every migration, as the owner.
+/// Applies every migration, as the server does.
 async fn migrate(url: &str) -> Result<()> {
-    let mut owner = url.parse::<PgConnectOptions>()?.connect().await?;
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
-    Migrator::new(directory).await?.run(&mut owner).await?;
-    Ok(())
+    Ok(fanfare_store::Store::migrate(url).await?)
 }

@@ -14,13 +14,15 @@ async fn every_test_has_a_database_of_its_own() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_owner_of_a_database_is_no_superuser() -> anyhow::Result<()> {
+async fn the_login_of_a_database_is_no_superuser() -> anyhow::Result<()> {
     let database = postgres::database().await?;
     let (superuser, bypass): (bool, bool) =
         sqlx::query_as("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
             .fetch_one(&database.pool().await?)
             .await?;
     assert!(!superuser && !bypass);
+    let pool = database.pool_as("fanfare_app").await?;
+    assert_eq!(sqlx::query_scalar::<_, String>("SELECT current_user::text").fetch_one(&pool).await?, "fanfare_app");
     Ok(())
 }
 

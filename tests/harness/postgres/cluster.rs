@@ -20,8 +20,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-/// The role that owns every test database: it may migrate, and is no superuser.
-pub const OWNER: &str = "fanfare_owner";
+/// The login of every test database's URL: it may make roles and migrate, and is no superuser.
+pub const LOGIN: &str = "fanfare_login";
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const SUPERVISOR: &str = include_str!("supervise.sh");
@@ -99,7 +99,7 @@ async fn start() -> Result<PgConnection> {
     supervisor.current_dir(&*RUN).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let mut supervisor = supervisor.spawn().context("start the supervisor of the test cluster")?;
     let mut connection = wait_until_ready(&mut supervisor, &log).await?;
-    let statement = format!("CREATE ROLE {OWNER} LOGIN CREATEROLE CREATEDB");
+    let statement = format!("CREATE ROLE {LOGIN} LOGIN CREATEROLE");
     sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
     Ok(connection)
 }
@@ -130,11 +130,11 @@ async fn template(connection: &mut PgConnection) -> Result<String> {
     let unfinished = format!("{name}_unfinished");
     for statement in [
         format!("DROP DATABASE IF EXISTS {unfinished} WITH (FORCE)"),
-        format!("CREATE DATABASE {unfinished} TEMPLATE template0 OWNER {OWNER}"),
+        format!("CREATE DATABASE {unfinished} TEMPLATE template0 OWNER {LOGIN}"),
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
-    super::migrate(&url(OWNER, &unfinished)).await.context("migrate the template database")?;
+    super::migrate(&url(LOGIN, &unfinished)).await.context("migrate the template database")?;
     let statement = format!("ALTER DATABASE {unfinished} RENAME TO {name}");
     sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     Ok(name)

@@ -1,0 +1,30 @@
+//! The figures: the release server against the floor program, by the same client.
+
+use std::os::unix::process::CommandExt;
+
+use anyhow::{Context, Result};
+
+use crate::command::{cargo, logged, program, target};
+use crate::report::{Done, step};
+use crate::install;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What the load generator is told; `--help` lists it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    load: Vec<String>,
+}
+
+/// The command. Becomes the load generator.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    step("Postgres", install::postgres)?;
+    step("release build", || {
+        logged("bench-build", cargo(&["build", "--release", "--package", "fanfare", "--package", "fanfare-load"]))?;
+        Done::ok()
+    })?;
+    let release = target().join("release");
+    let mut load = program(release.join("load"), &["run", "--fanfare"]);
+    load.arg(release.join("fanfare")).args(&options.load);
+    Err(load.exec()).context("start the load generator")
+}

@@ -1,0 +1,32 @@
+//! The server's binary, and a server of a stage's own: embedded defaults, free ports, an empty data directory.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use fanfare_load::platform::{Options, Platform};
+
+use crate::command::{cargo, log_path, logged, target};
+use crate::report::Done;
+
+/// Builds the server and the load generator.
+pub(crate) fn build() -> Result<Done> {
+    logged("server-build", cargo(&["build", "--package", "fanfare", "--package", "fanfare-load"]))?;
+    Done::ok()
+}
+
+/// Where the built server is.
+pub(crate) fn binary() -> PathBuf {
+    target().join("debug/fanfare")
+}
+
+/// Starts a server with a Postgres of its own; it stops when it is dropped.
+pub(crate) fn start(log: &str) -> Result<Platform> {
+    Platform::start(&Options { log: Some(log_path(log)?), ..Options::new(binary(), log) })
+}
+
+/// The app and the key that the server made at its first start, as its clients expect them.
+pub(crate) fn access(server: &Platform) -> Result<[(&'static str, String); 2]> {
+    let url = server.app_url.clone().context("the server made no app")?;
+    let key = server.key.clone().context("the server made no key")?;
+    Ok([("FANFARE_URL", url), ("FANFARE_KEY", key)])
+}

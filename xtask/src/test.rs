@@ -1,0 +1,133 @@
+//! Everything CI does, in stages: each prints a line with its time, none stops the others, any failure fails the whole.
+
+mod browser;
+mod counts;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::command::{answer, attempt, cargo, clear_logs, failure, log_path, logged, npm, target};
+use crate::report::{Done, line, now, seconds, step};
+use crate::{dash, install, openapi, sdk, server};
+use counts::Counts;
+
+/// All crates that build for this machine; the dashboard builds for wasm only.
+const NATIVE: &[&str] = &["--workspace", "--exclude", "fanfare-dashboard"];
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only the stages whose name contains one of these words; what they need must have been built.
+    only: Vec<String>,
+}
+
+/// A stage adds the tests it ran to the counts.
+type Stage = (&'static str, fn(&mut Counts) -> Result<Done>);
+
+const STAGES: &[Stage] = &[
+    ("wasm target", |_| install::wasm_target()),
+    ("node", |_| install::node()),
+    ("postgres", |_| install::postgres()),
+    ("format", |_| check("format", &["fmt", "--all", "--check"])),
+    ("sdk", |_| sdk::build()),
+    ("lints", |_| lints()),
+    ("lints (dashboard)", |_| dashboard_lints()),
+    ("server", |_| server::build()),
+    ("openapi", |_| openapi::compare()),
+    ("tests", tests),
+    ("sdk tests", |counts| node_tests("sdk-tests", npm("clients/typescript", &["test"]), counts)),
+    ("sdk against server", sdk_against_server),
+    ("dashboard", |_| dash::build(false)),
+    ("browser tests", browser::run),
+    ("dependencies", |_| dependencies()),
+];
+
+/// The command.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let begun = now();
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    if let Err(error) = clear_logs() {
+        line(&format!("cannot clear {}: {error:#}", target().join("xtask").display()));
+        return ExitCode::FAILURE;
+    }
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|word| name.contains(word.as_str()));
+    for (name, work) in STAGES.iter().filter(|(name, _)| wanted(name)) {
+        if let Err(error) = step(name, || work(&mut counts)) {
+            line(&format!("\n{error:#}\n"));
+            failures.push(*name);
+        }
+    }
+    line(&format!("\n{} in {}", verdict(&failures), seconds(begun.elapsed())));
+    // Alone on the last line: CI reads it.
+    line(&counts.to_string());
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn verdict(failures: &[&str]) -> String {
+    if failures.is_empty() { "All stages passed".into() } else { format!("FAILED: {}", failures.join(", ")) }
+}
+
+/// A cargo command that says nothing when all is well.
+fn check(log: &str, arguments: &[&str]) -> Result<Done> {
+    logged(log, cargo(arguments))?;
+    Done::ok()
+}
+
+fn lints() -> Result<Done> {
+    check("lints", &[&["clippy"], NATIVE, &["--all-targets", "--", "--deny", "warnings"]].concat())
+}
+
+fn dashboard_lints() -> Result<Done> {
+    let package = ["clippy", "--package", "fanfare-dashboard", "--target", "wasm32-unknown-unknown"];
+    let mut command = cargo(&package);
+    command.args(["--", "--deny", "warnings"]).env("CARGO_TARGET_DIR", target().join("dash"));
+    logged("lints-dashboard", command)?;
+    Done::ok()
+}
+
+/// Unit, property and black-box tests: by nextest, a process each, or where that is missing by `cargo test`.
+fn tests(counts: &mut Counts) -> Result<Done> {
+    let has_nextest = answer("cargo", &["nextest", "--version"]).is_some();
+    let arguments: &[&str] =
+        if has_nextest { &["nextest", "run", "--profile", "ci"] } else { &["test", "--no-fail-fast", "--lib", "--bins", "--tests"] };
+    let (succeeded, output) = attempt("tests", cargo(&[arguments, NATIVE].concat()))?;
+    let (ran, closing) = if has_nextest { counts::nextest(&output) } else { counts::cargo_test(&output) };
+    counts.add(ran);
+    if !succeeded {
+        bail!("{}", failure("tests", &output));
+    }
+    if ran.passed == 0 {
+        bail!("no test ran; see {}", log_path("tests")?.display());
+    }
+    Ok(Done::Ok(format!("\n{closing}")))
+}
+
+/// Runs a package's tests by node's own runner.
+fn node_tests(log: &str, command: std::process::Command, counts: &mut Counts) -> Result<Done> {
+    let (succeeded, output) = attempt(log, command)?;
+    let ran = counts::node(&output);
+    counts.add(ran);
+    if !succeeded || ran.failed > 0 {
+        bail!("{}", failure(log, &output));
+    }
+    if ran.passed == 0 {
+        bail!("no test ran; see {}", log_path(log)?.display());
+    }
+    Ok(Done::Ok(ran.to_string()))
+}
+
+fn sdk_against_server(counts: &mut Counts) -> Result<Done> {
+    let server = server::start("sdk-server")?;
+    let mut command = npm("clients/typescript", &["run", "test:server"]);
+    command.envs(server::access(&server)?);
+    node_tests("sdk-against-server", command, counts)
+}
+
+fn dependencies() -> Result<Done> {
+    if answer("cargo", &["deny", "--version"]).is_none() {
+        return Ok(Done::Skipped("cargo-deny is not installed".into()));
+    }
+    check("dependencies", &["deny", "--offline", "check", "bans", "licenses", "sources"])
+}
