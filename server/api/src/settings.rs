@@ -37,7 +37,7 @@ pub struct ChannelSetting {
     #[schema(schema_with = schema::pattern)]
     pub pattern: Pattern,
     /// How much of the past is kept.
-    #[schema(value_type = Option<HistorySetting>)]
+    #[schema(value_type = HistorySetting, required = false)]
     pub history: History,
     /// Whether a publisher that subscribes too receives its own messages.
     #[schema(default = true, required = false)]

@@ -54,6 +54,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     for item in document.paths.paths.values_mut() {
+        for parameter in parameters(item).filter(|parameter| parameter.parameter_in == ParameterIn::Path) {
+            // Where a schema is written by hand utoipa takes a parameter for optional; a part of the path never is.
+            parameter.required = Required::True;
+        }
         for operation in changes(item) {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(csrf());
@@ -68,6 +72,16 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
 
 fn changes(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+fn parameters(item: &mut PathItem) -> impl Iterator<Item = &mut Parameter> {
+    let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+    all.into_iter().flatten().flat_map(|operation| operation.parameters.iter_mut().flatten()).filter_map(
+        |one| match one {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        },
+    )
 }
 
 fn header_parameter(name: &str, schema: Object, required: Required, what: &str) -> RefOr<Parameter> {
@@ -101,5 +115,71 @@ impl IntoResponses for Problems {
         let retry = utoipa::openapi::header::HeaderBuilder::new().description(Some("Seconds to wait.")).build();
         let response = response.header(header::RETRY_AFTER.as_str(), retry).build();
         BTreeMap::from([("default".to_owned(), response.into())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations(document: &OpenApi) -> Vec<(String, &'static str, &Operation)> {
+        let paths = document.paths.paths.iter();
+        paths
+            .flat_map(|(path, item)| {
+                let methods = [("get", &item.get), ("post", &item.post), ("put", &item.put), ("patch", &item.patch)];
+                methods.into_iter().filter_map(move |(method, found)| Some((path.clone(), method, found.as_ref()?)))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_operation_says_what_it_does_and_how_it_fails() {
+        let document = crate::openapi();
+        let all = operations(&document);
+        assert!(all.len() >= 20, "{}", all.len());
+        for (path, method, operation) in all {
+            let place = format!("{method} {path}");
+            assert!(path.starts_with("/api/v1/"), "{place}");
+            assert!(
+                operation.summary.is_some() && operation.operation_id.is_some() && operation.tags.is_some(),
+                "{place}"
+            );
+            assert!(operation.responses.responses.contains_key("default"), "{place}");
+            let named = operation.parameters.iter().flatten().filter_map(|one| match one {
+                RefOr::T(parameter) => (parameter.parameter_in == ParameterIn::Path).then_some(parameter),
+                RefOr::Ref(_) => None,
+            });
+            let named: Vec<&Parameter> = named.collect();
+            assert_eq!(named.len(), path.matches('{').count(), "{place}");
+            assert!(named.iter().all(|parameter| parameter.required == Required::True), "{place}");
+        }
+    }
+
+    #[test]
+    fn every_change_tells_the_headers_it_takes() {
+        let document = crate::openapi();
+        for (path, method, operation) in operations(&document) {
+            let takes = |name: &str| {
+                operation.parameters.iter().flatten().any(|one| match one {
+                    RefOr::T(parameter) => parameter.name == name,
+                    RefOr::Ref(_) => false,
+                })
+            };
+            let place = format!("{method} {path}");
+            assert_eq!(takes("x-fanfare-csrf"), method != "get", "{place}");
+            assert_eq!(takes("If-Match"), matches!(method, "put" | "patch"), "{place}");
+            let creates = operation.responses.responses.contains_key("201") && operation.security.is_none();
+            assert_eq!(takes("idempotency-key"), creates, "{place}");
+        }
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        let document = serde_json::to_string(&crate::openapi()).expect("prints");
+        let known = crate::openapi().components.expect("has components").schemas;
+        for name in document.split("#/components/schemas/").skip(1) {
+            let name = name.split('"').next().unwrap_or_default();
+            assert!(known.contains_key(name), "{name}");
+        }
     }
 }
