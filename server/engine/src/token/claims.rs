@@ -1,0 +1,243 @@
+//! The claims of a token whose signature holds.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fanfare_core::channel::is_name_byte;
+use fanfare_core::id::AppId;
+use fanfare_core::permission::ClientSubject;
+use fanfare_core::{Capabilities, Key};
+use fanfare_protocol::json::{Fault, JsonError, Reader};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Claims, DEPTH_MAX, LIFETIME_MAX_S, Skew, TokenError, VerifiedToken};
+
+/// The longest `sub` and the longest role, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+/// The most roles.
+const ROLES_MAX: usize = 64;
+/// The longest `info`, in bytes.
+const INFO_BYTES_MAX: usize = 1024;
+/// How many other claims are kept for placeholders of patterns.
+const OTHERS_MAX: usize = 32;
+/// The longest claim that could equal a segment of a channel's name.
+const OTHER_BYTES_MAX: usize = 200;
+/// The fields of `ff`.
+const FF_FIELDS: &str = "cap, roles and info";
+
+/// Claims of the right types and sizes.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    expires_s: u64,
+    not_before_s: Option<u64>,
+    issued_s: Option<u64>,
+    audience: Option<Vec<Box<str>>>,
+    sub: Option<Box<str>>,
+    roles: Vec<Box<str>>,
+    capabilities: Option<Capabilities>,
+    info: Option<Box<RawValue>>,
+    others: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Reads the claims.
+pub(super) fn read(encoded: &str) -> Result<Read, TokenError> {
+    let json = decode(encoded, "claims")?;
+    let mut read = Read::default();
+    let mut expires = None;
+    for (name, value) in fields(&json, "claims")? {
+        match &*name {
+            "exp" => expires = Some(seconds("exp", value)?),
+            "nbf" => read.not_before_s = Some(seconds("nbf", value)?),
+            "iat" => read.issued_s = Some(seconds("iat", value)?),
+            "aud" => read.audience = Some(texts("aud", value)?),
+            "sub" => read.sub = Some(named("sub", value)?),
+            "ff" => read.read_ff(value)?,
+            other => read.keep(other, value),
+        }
+    }
+    read.expires_s =
+        expires.ok_or_else(|| claim("exp", "is required: when the token expires, in seconds since 1970"))?;
+    Ok(read)
+}
+
+impl Read {
+    /// Checks the times against the clock.
+    pub(super) fn check_time(&self, now_ms: u64, Skew(skew): Skew) -> Result<(), TokenError> {
+        let now = now_ms / 1000;
+        if now >= self.expires_s.saturating_add(skew) {
+            return Err(TokenError::Expired { seconds: now - self.expires_s });
+        }
+        // A token from the future is refused for `iat` too, or `exp` less `iat` would bound nothing.
+        for (claim, from) in [("nbf", self.not_before_s), ("iat", self.issued_s)] {
+            if let Some(from) = from
+                && from > now.saturating_add(skew)
+            {
+                return Err(TokenError::Early { claim, seconds: from - now });
+            }
+        }
+        let seconds = self.expires_s.saturating_sub(self.issued_s.unwrap_or(now));
+        if seconds > LIFETIME_MAX_S { Err(TokenError::Lifetime { seconds }) } else { Ok(()) }
+    }
+
+    /// Checks that the token is not for others only.
+    pub(super) fn check_audience(&self, app: AppId) -> Result<(), TokenError> {
+        match &self.audience {
+            Some(audience) if !audience.iter().any(|name| **name == *app.to_string()) => Err(TokenError::Audience),
+            _ => Ok(()),
+        }
+    }
+
+    /// What they say, under the ceiling of the key that signed.
+    pub(super) fn into_verified(self, key: &Key) -> VerifiedToken {
+        VerifiedToken {
+            subject: ClientSubject {
+                sub: self.sub,
+                roles: self.roles,
+                capabilities: self.capabilities,
+                ceiling: Some((key.id, key.capabilities.clone())),
+                claims: self.others,
+            },
+            expires_ms: self.expires_s.saturating_mul(1000),
+            key: key.id,
+            info: self.info,
+        }
+    }
+
+    fn read_ff(&mut self, value: &str) -> Result<(), TokenError> {
+        if !value.starts_with('{') {
+            return Err(claim("ff", format!("must be an object of {FF_FIELDS}")));
+        }
+        for (name, value) in fields(value, "claims")? {
+            match &*name {
+                "cap" => self.capabilities = Some(read_cap(value)?),
+                "roles" => self.roles = read_roles(value)?,
+                "info" => self.info = Some(read_info(value)?),
+                other => {
+                    let other: String = other.chars().take(64).collect();
+                    return Err(claim(format!("ff.{other}"), format!("is not known; ff has {FF_FIELDS}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a claim that a `{claim}` of a pattern could match: a text that can be a segment of a channel's name.
+    fn keep(&mut self, name: &str, value: &str) {
+        let value = text(value).filter(|value| {
+            (1..=OTHER_BYTES_MAX).contains(&value.len()) && value.bytes().all(|byte| is_name_byte(byte) && byte != b':')
+        });
+        if let Some(value) = value
+            && self.others.len() < OTHERS_MAX
+        {
+            self.others.push((name.into(), value.into()));
+        }
+    }
+}
+
+fn read_cap(value: &str) -> Result<Capabilities, TokenError> {
+    let cap: Capabilities = serde_json::from_str(value).map_err(|error| {
+        let error = error.to_string();
+        // The line and column would be those of the claim's own text, which nobody has before them.
+        claim("ff.cap", format!("is wrong: {}", error.split(" at line ").next().unwrap_or_default()))
+    })?;
+    match cap.operations().iter().find(|operation| !operation.is_client()) {
+        Some(operation) => Err(claim("ff.cap", format!("has {operation}, which only keys may have"))),
+        None => Ok(cap),
+    }
+}
+
+fn read_roles(value: &str) -> Result<Vec<Box<str>>, TokenError> {
+    let wrong =
+        || claim("ff.roles", format!("must be a list of at most {ROLES_MAX} texts of 1 to {NAME_BYTES_MAX} bytes"));
+    let roles: Vec<Box<str>> = serde_json::from_str(value).map_err(|_| wrong())?;
+    let fits = roles.len() <= ROLES_MAX && roles.iter().all(|role| (1..=NAME_BYTES_MAX).contains(&role.len()));
+    if fits { Ok(roles) } else { Err(wrong()) }
+}
+
+fn read_info(value: &str) -> Result<Box<RawValue>, TokenError> {
+    if !value.starts_with('{') || value.len() > INFO_BYTES_MAX {
+        return Err(claim("ff.info", format!("must be an object of at most {INFO_BYTES_MAX} bytes")));
+    }
+    Ok(RawValue::from_string(value.to_owned()).expect("the strict reader has read it"))
+}
+
+/// A time: strictly a JSON integer. A text, a fraction or an exponent is refused rather than guessed at.
+fn seconds(name: &'static str, value: &str) -> Result<u64, TokenError> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| digits).ok_or_else(|| {
+        claim(name, "must be a whole number of seconds since 1970: no text, no fraction, no exponent, not negative")
+    })
+}
+
+fn named(name: &'static str, value: &str) -> Result<Box<str>, TokenError> {
+    let text = text(value).filter(|text| (1..=NAME_BYTES_MAX).contains(&text.len()));
+    text.map(Box::from).ok_or_else(|| claim(name, format!("must be a text of 1 to {NAME_BYTES_MAX} bytes")))
+}
+
+fn texts(name: &'static str, value: &str) -> Result<Vec<Box<str>>, TokenError> {
+    match text(value) {
+        Some(text) => Ok(vec![text.into()]),
+        None => serde_json::from_str(value).map_err(|_| claim(name, "must be a text or a list of texts")),
+    }
+}
+
+fn claim(claim: impl Into<String>, fault: impl Into<String>) -> TokenError {
+    TokenError::Claim { claim: claim.into(), fault: fault.into() }
+}
+
+/// A part of a token as text.
+pub(super) fn decode(encoded: &str, part: &'static str) -> Result<String, TokenError> {
+    let not_text = |at| TokenError::Json { part, error: JsonError { at, fault: Fault::Utf8 } };
+    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Form)?;
+    String::from_utf8(bytes).map_err(|error| not_text(error.utf8_error().valid_up_to()))
+}
+
+/// The fields of an object, their values as they stand.
+pub(super) fn fields<'a>(json: &'a str, part: &'static str) -> Result<Vec<(Cow<'a, str>, &'a str)>, TokenError> {
+    let mut fields = Vec::new();
+    let mut reader = Reader::with_depth(json, DEPTH_MAX);
+    reader
+        .object(|reader, name| {
+            fields.push((name, reader.skip()?));
+            Ok(())
+        })
+        .and_then(|()| reader.end())
+        .map_err(|error| TokenError::Json { part, error })?;
+    Ok(fields)
+}
+
+/// What a value says, if it is a text.
+pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
+    Reader::new(value).text().ok()
+}
+
+/// Claims as they are written.
+#[derive(Debug, Serialize)]
+pub(super) struct Outgoing<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    iat: u64,
+    exp: u64,
+    ff: OutgoingFf<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct OutgoingFf<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap: Option<&'a Capabilities>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a serde_json::Map<String, serde_json::Value>>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn new(claims: &'a Claims) -> Self {
+        let issued = claims.issued_ms / 1000;
+        let Claims { sub, cap, roles, info, ttl_s, .. } = claims;
+        let ff = OutgoingFf { cap: cap.as_ref(), roles, info: info.as_ref() };
+        Self { sub: sub.as_deref(), iat: issued, exp: issued.saturating_add(*ttl_s), ff }
+    }
+}
