@@ -37,6 +37,6 @@ pub struct LimitView {
     /// For rates: how many may come at once after a quiet time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
-    /// Whether the plan sets it; otherwise the number is the bound that protects the server.
+    /// Whether the plan, the operator or the tenant sets it; otherwise the number is the bound that protects the server.
     pub set_by_plan: bool,
 }

@@ -53,7 +53,13 @@ impl fmt::Display for Prose<'_> {
             out.write_str("<p>")?;
             for (index, piece) in paragraph.split('`').enumerate() {
                 let code = index % 2 == 1;
-                write!(out, "{}{}{}", if code { "<code>" } else { "" }, Text(piece), if code { "</code>" } else { "" })?;
+                write!(
+                    out,
+                    "{}{}{}",
+                    if code { "<code>" } else { "" },
+                    Text(piece),
+                    if code { "</code>" } else { "" }
+                )?;
             }
             out.write_str("</p>")?;
         }

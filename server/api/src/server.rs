@@ -168,7 +168,8 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiProblem> {
     if media.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(ErrorCode::UnsupportedMediaType.into())
+    let detail = "The body is read as JSON only: send it with `Content-Type: application/json`.";
+    Err(Problem::new(ErrorCode::UnsupportedMediaType, detail).into())
 }
 
 /// Reads strict JSON into a type; the error points to the wrong place.
@@ -176,7 +177,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiProblem> {
 /// # Errors
 /// When the bytes are no strict JSON, or not of this type.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
-    json::check(bytes).map_err(|error| Problem::new(ErrorCode::InvalidJson, format!("{error}.")))?;
+    json::check(bytes).map_err(|error| Problem::new(ErrorCode::InvalidJson, format!("Reading stopped: {error}.")))?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let mut pointer = pointer(error.path());

@@ -25,9 +25,9 @@ use crate::state::Control;
 const USER_AGENT_CHARS_MAX: usize = 200;
 
 /// Where a request comes from, for sessions and the audit log.
-pub(crate) struct From(pub(crate) Origin);
+pub(crate) struct CameFrom(pub(crate) Origin);
 
-impl FromRequestParts<Control> for From {
+impl FromRequestParts<Control> for CameFrom {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, Self::Rejection> {
@@ -64,7 +64,7 @@ impl FromRequestParts<Control> for SignedIn {
         let token = cookie::read(control, &parts.headers).ok_or(ErrorCode::SessionExpired)?;
         let idle_max = std::time::Duration::from_secs(u64::from(control.options().session_idle_s));
         let session = control.store().auth().session(&token, idle_max).await?.ok_or(ErrorCode::SessionExpired)?;
-        let Ok(From(origin)) = From::from_request_parts(parts, control).await;
+        let Ok(CameFrom(origin)) = CameFrom::from_request_parts(parts, control).await;
         let actor = Actor { user: session.user, ip: origin.ip };
         Ok(Self { member: control.store().member(actor) })
     }

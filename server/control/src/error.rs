@@ -67,7 +67,7 @@ fn store_problem(error: &StoreError) -> Problem {
         StoreError::UnknownRule { index } => {
             told(ErrorCode::InvalidRequest).at(format!("/rules/{index}/id"), "is no rule of this app")
         }
-        StoreError::InvalidCursor => told(ErrorCode::InvalidRequest),
+        StoreError::InvalidCursor | StoreError::NotStorable => told(ErrorCode::InvalidRequest),
         StoreError::IdempotencyReused => told(ErrorCode::IdReused),
         StoreError::IdempotencyBusy => Problem { retryable: true, ..told(ErrorCode::Conflict) }.retry_after_ms(1_000),
         StoreError::Unavailable(_) => Problem::of(ErrorCode::StorageUnavailable).retry_after_ms(1_000),

@@ -1,9 +1,9 @@
 //! The control plane's HTTP: sign-up and sessions, tenants' apps and keys, access, settings, limits, audit, and the
 //! dashboard's files.
 //!
-//! Start with the table of contents, [`router`] and `routes` in this file: each line is an operation, declared once for
+//! Start with the table of contents, `operations` in this file: each line is an operation, declared once for
 //! the router and the OpenAPI document. A resource is a file under `routes/`: documents, checks, handlers, tests.
-//! [`access`] says who may call what: a handler's arguments are its permissions.
+//! `access.rs` says who may call what: a handler's arguments are its permissions.
 //!
 //! ```text
 //! Edge (request id, problem documents) → headers → trace → panics → timeout → CSRF → limit on attempts → handler
@@ -107,7 +107,16 @@ pub fn router(control: Control) -> Router {
         .with_state(control.clone())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(()).on_failure(()))
+        .layer(
+            // Only the span: what there is to say of a request is said once, where it is handled.
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(())
+                .on_body_chunk(())
+                .on_eos(())
+                .on_failure(()),
+        )
         .layer(from_fn_with_state(control, headers::secure));
     Edge::new(site, move || RequestId::new(clock.unix_ms(), chance::id_bits())).around(plane)
 }

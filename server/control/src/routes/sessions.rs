@@ -9,7 +9,7 @@ use fanfare_core::ErrorCode;
 use fanfare_store::{Actor, Conflict, Credentials, MemberStore, StoreError};
 use http::{StatusCode, header};
 
-use crate::access::{Cookie, From, SignedIn};
+use crate::access::{CameFrom, Cookie, SignedIn};
 use crate::document::Problems;
 use crate::error::ControlError;
 use crate::hasher::Verdict;
@@ -33,7 +33,7 @@ const NOBODY: &str = "nobody@invalid";
 )]
 pub(crate) async fn sign_in(
     State(control): State<Control>,
-    From(origin): From,
+    CameFrom(origin): CameFrom,
     Cookie(before): Cookie,
     StrictJson(request): StrictJson<SignInRequest>,
 ) -> Result<Response, ControlError> {

@@ -10,7 +10,7 @@ use fanfare_core::{ErrorCode, Limit, LimitValue, Limits};
 use fanfare_store::{Account, Actor, NewAccount, Origin, StoreError, Token};
 use http::{StatusCode, header};
 
-use crate::access::{Cookie, From};
+use crate::access::{CameFrom, Cookie};
 use crate::check::Checks;
 use crate::document::Problems;
 use crate::error::ControlError;
@@ -33,7 +33,7 @@ use crate::{cookie, password};
 )]
 pub(crate) async fn sign_up(
     State(control): State<Control>,
-    From(origin): From,
+    CameFrom(origin): CameFrom,
     Cookie(before): Cookie,
     StrictJson(request): StrictJson<SignUpRequest>,
 ) -> Result<Response, ControlError> {
@@ -65,7 +65,7 @@ pub(crate) async fn sign_up(
 )]
 pub(crate) async fn welcome(
     State(control): State<Control>,
-    From(origin): From,
+    CameFrom(origin): CameFrom,
     Cookie(before): Cookie,
     StrictJson(request): StrictJson<WelcomeRequest>,
 ) -> Result<Response, ControlError> {
