@@ -76,15 +76,7 @@ impl From<JsonError> for Box<Problem> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(bytes: &[u8]) -> Result<(), JsonError> {
-    check_to_depth(bytes, DEPTH_MAX)
-}
-
-/// Checks as [`check`], with another bound on levels.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check_to_depth(bytes: &[u8], depth_max: usize) -> Result<(), JsonError> {
-    let mut reader = Reader::with_depth(as_text(bytes)?, depth_max);
+    let mut reader = Reader::new(as_text(bytes)?);
     reader.skip()?;
     reader.end()
 }
