@@ -2,3 +2,5 @@
 
 mod brokers;
 mod harness;
+mod rls;
+mod store;

@@ -1,0 +1,8 @@
+//! What the store promises, on a real Postgres. `rls.rs` beside it is about who may see what.
+
+mod change;
+mod feed;
+mod idempotency;
+mod people;
+mod secrets;
+mod setup;
