@@ -3,6 +3,7 @@
 //! - [`postgres`]: one private cluster for all tests that run at the same time, a migrated database of its own for each
 //!   test.
 //! - [`store`]: a store on such a database, with a clock that tests move and tenants that sign up.
+//! - [`store`]: a store on such a database, and tenants in it.
 //! - [`server`]: the real `fanfare` binary on free ports, with its own database and data directory.
 //! - [`owner`], [`publisher`], [`client`]: users as types — who signed up, a backend with a key, a socket. The client is
 //!   not ours below the frames, so that it judges our WebSocket layer.

@@ -114,6 +114,9 @@ impl Source {
             .web(true)?
             .typescript(false)
             .omit_default_module_path(true)
+            // Names are two thirds of an unoptimised build, and panics say their place in the source without them.
+            .remove_name_section(true)
+            .remove_producers_section(true)
             .generate(&bound)
             .context("wasm-bindgen")?;
         let assets = to.join("assets");

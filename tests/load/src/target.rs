@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 use fanfare_load::platform::{Options, Platform};
 use serde_json::{Value, json};
 
-use crate::wire;
+use crate::{clock, wire};
 
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+const FEED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server under measurement; it stops when this is dropped.
 #[derive(Debug)]
@@ -67,14 +68,13 @@ impl Target {
         let address = address.replace("localhost", "127.0.0.1").parse()?;
         let authorization = format!("Basic {}", base64(key.as_bytes()));
         let rights = json!({ "sub": "load", "cap": { "load:**": ["subscribe", "publish"] } });
-        let minted = post(address, &format!("/{path}/tokens"), &authorization, &rights)?;
-        let token = minted["token"].as_str().with_context(|| format!("no token was minted: {minted}"))?;
+        let token = mint(address, &format!("/{path}/tokens"), &authorization, &rights)?;
         let messages = format!("/{path}/channels/{}/messages", wire::channel(0));
         Ok(Self {
             address,
             pid: platform.pid(),
             handshake: wire::handshake(&format!("/{path}/socket")),
-            connect: wire::connect(token),
+            connect: wire::connect(&token),
             rest_publish: wire::rest_publish(&messages, &authorization, &wire::data(0, 128)),
             _process: Process::Fanfare(platform),
         })
@@ -87,6 +87,18 @@ impl Drop for Process {
             // It may have ended already, which is as good.
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+/// Has the server sign a token. The data plane hears of a new app within moments, so a first refusal is not the last.
+fn mint(address: SocketAddr, path: &str, authorization: &str, rights: &Value) -> Result<String> {
+    let deadline = clock::now() + FEED_TIMEOUT;
+    loop {
+        match post(address, path, authorization, rights) {
+            Ok(minted) => return Ok(minted["token"].as_str().context("no token in the answer")?.to_owned()),
+            Err(refused) if clock::now() > deadline => return Err(refused),
+            Err(_) => {}
         }
     }
 }
