@@ -58,6 +58,7 @@ pub(crate) async fn serve<R: Reader>(
         blocked: false,
         catch_up: false,
         retry: false,
+        close_with: None,
         probed: false,
         heard_s: node.second(),
         outbox,
@@ -103,6 +104,8 @@ struct Connection {
     catch_up: bool,
     /// A read failed: the next tick makes another.
     retry: bool,
+    /// A command ended the session: close with this once its answer is written.
+    close_with: Option<ErrorCode>,
     /// A probe is on its way.
     probed: bool,
     /// When something was last heard.
@@ -131,6 +134,9 @@ impl Connection {
             moved |= self.catch_up();
             moved |= self.poll_input(reader, context);
             self.send_replies(reader);
+            if let Some(code) = self.close_with.take() {
+                self.close(reader, code);
+            }
             self.node.hub.run_ready();
             if self.phase == Phase::Ended {
                 return Poll::Ready(());

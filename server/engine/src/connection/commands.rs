@@ -38,7 +38,7 @@ pub(super) struct Opening {
 impl Connection {
     pub(super) fn on_text(&mut self, text: &str) {
         for parsed in native::parse(text) {
-            if self.phase != Phase::Open {
+            if self.phase != Phase::Open || self.close_with.is_some() {
                 return;
             }
             match parsed {
@@ -51,6 +51,7 @@ impl Connection {
     fn on_command(&mut self, command: Command) {
         let Command { id, kind } = command;
         let app = self.entry.app();
+        let unconnected = self.session.subject().is_none();
         let outcome = match self.session.admit(&kind, &app, self.node.clock.monotonic()) {
             Err(error) => Err(error),
             Ok(()) => match kind {
@@ -68,7 +69,12 @@ impl Connection {
         };
         if let Err(error) = outcome {
             AppStats::add(&self.entry.stats.refused, 1);
-            self.refuse(Some(id), &error.problem());
+            let problem = error.problem();
+            self.refuse(Some(id), &problem);
+            // Nothing can follow a connect that failed: the close code says whether to come back, and with what.
+            if unconnected {
+                self.close_with = Some(problem.code);
+            }
         }
     }
 

@@ -228,3 +228,19 @@ async fn counts_return_to_zero_when_clients_vanish() {
     let figures = world.node.stats(world.app.id).expect("known");
     assert_eq!((figures.connections, figures.subscriptions, world.node.connections()), (0, 0, 0));
 }
+
+#[tokio::test]
+async fn a_connection_that_does_not_start_with_a_good_connect_is_answered_and_closed() {
+    let mut world = World::new(11);
+    for (command, code, status) in [
+        (json!({"id":1,"ping":{}}), "connect_first", 4016),
+        (json!({"id":1,"connect":{"token":"x"}}), "token_invalid", 4401),
+    ] {
+        let link = world.link();
+        link.send(command.to_string());
+        settle().await;
+        let got = link.take();
+        assert!(matches!(&got[0], Got::Text(answer) if answer["error"]["code"] == json!(code)), "{got:?}");
+        assert_eq!(got[1..], [Got::Close(status, code.into())]);
+    }
+}
