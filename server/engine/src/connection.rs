@@ -287,8 +287,11 @@ impl Connection {
                 self.heard_s = self.node.second();
                 self.probed = false;
                 self.replies.extend(pongs.iter().map(|payload| reader.pong_frame(payload)));
-                if goodbye {
-                    self.say_goodbye(reader, NORMAL, "");
+                match self.phase {
+                    Phase::Open if goodbye => self.say_goodbye(reader, NORMAL, ""),
+                    // The answer to our own goodbye: the link is ours to end (RFC 6455 §7.1.1).
+                    Phase::Closing if goodbye => self.phase = Phase::Ended,
+                    Phase::Open | Phase::Closing | Phase::Ended => {}
                 }
             }
             Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => self.say_goodbye(reader, status, reason),
