@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
+use fanfare_core::Limit;
 use fanfare_engine::{Handshake, Node, Quota, Sink};
 use fanfare_protocol::websocket;
 use http::header::{
@@ -18,12 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tower::ServiceExt as _;
 
 use crate::caller::{Exchange, app_id};
+use crate::failure::tell_left;
 use crate::socket::Accepted;
 use crate::transport::Link;
 use crate::transport::listener::{Endpoint, Slot};
 use crate::transport::websocket::WebSocketReader;
 
-/// draft-ietf-httpapi-ratelimit-headers-11.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -85,10 +86,11 @@ fn serve<L: Link>(
 fn tell_quota(headers: &mut HeaderMap, quota: &Quota) {
     let burst = quota.burst.max(1);
     let window = burst.div_ceil(quota.limit.max(1));
-    let policy = format!("\"rest_requests\";q={burst};w={window}");
-    let left = format!("\"rest_requests\";r={};t={}", quota.remaining, quota.reset_ms.div_ceil(1_000));
-    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-        headers.insert(name, HeaderValue::try_from(value).expect("names and numbers are a header's value"));
+    let policy = format!("\"{}\";q={burst};w={window}", Limit::RestRequests.as_str());
+    headers.insert(RATE_LIMIT_POLICY, HeaderValue::try_from(policy).expect("names and numbers are a header's value"));
+    // A refusal has said it of the limit that was reached.
+    if !headers.contains_key(RATE_LIMIT) {
+        tell_left(headers, Limit::RestRequests, quota.remaining, quota.reset_ms);
     }
 }
 

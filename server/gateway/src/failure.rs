@@ -3,8 +3,9 @@
 use axum::response::{IntoResponse, Response};
 use fanfare_api::server::ApiProblem;
 use fanfare_core::channel::NameError;
-use fanfare_core::{ErrorCode, Problem};
+use fanfare_core::{ErrorCode, Limit, Problem};
 use fanfare_engine::NodeError;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A request that fails, with what is told outside.
 #[derive(Debug)]
@@ -48,8 +49,20 @@ impl From<NameError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        self.0.into_response()
+        let Problem { limit, retry_after_ms, .. } = *self.0.0;
+        let mut response = self.0.into_response();
+        if let (Some(limit), Some(wait_ms)) = (limit, retry_after_ms) {
+            tell_left(response.headers_mut(), limit, 0, wait_ms);
+        }
+        response
     }
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-11: how many more may come now, and when all of the policy's may again.
+pub(crate) fn tell_left(headers: &mut HeaderMap, limit: Limit, left: u64, reset_ms: u64) {
+    let text = format!("\"{}\";r={left};t={}", limit.as_str(), reset_ms.div_ceil(1_000));
+    let value = HeaderValue::try_from(text).expect("names and numbers are a header's value");
+    headers.insert(HeaderName::from_static("ratelimit"), value);
 }
 
 /// What is wrong with a channel's name, in the words of the name's own error.

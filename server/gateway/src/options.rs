@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Where it listens.
+    /// Where it listens; not read from a file, the binary has one place for all listeners.
+    #[serde(skip)]
     pub addr: SocketAddr,
     /// PEM file of the certificate chain. With `tls_key` it turns `https` and `wss` on, and plain HTTP off.
     pub tls_certificate: Option<PathBuf>,
     /// PEM file of the certificate's private key.
     pub tls_key: Option<PathBuf>,
-    /// The control plane's public URL, where every error code has its page.
+    /// The control plane's public URL, where every error code has its page; not read from a file, the binary knows it.
+    #[serde(skip)]
     pub docs_url: String,
     /// The largest body of a request, in bytes. Batches answer to the app's limit `batch_bytes` instead.
     pub body_bytes_max: usize,
