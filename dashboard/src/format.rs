@@ -27,17 +27,6 @@ pub(crate) fn exact(number: f64) -> String {
     out
 }
 
-/// Bytes with a unit of two: `1.5 MiB`.
-pub(crate) fn bytes(number: f64) -> String {
-    let (scaled, unit) = match number.abs() {
-        size if size < 1024.0 => (number, "B"),
-        size if size < 1_048_576.0 => (number / 1024.0, "KiB"),
-        size if size < 1_073_741_824.0 => (number / 1_048_576.0, "MiB"),
-        _ => (number / 1_073_741_824.0, "GiB"),
-    };
-    format!("{} {unit}", digits(scaled))
-}
-
 /// Milliseconds, finer the fewer they are: `0.42`, `3.1`, `128`. The unit is the caller's to add.
 pub(crate) fn millis(number: f64) -> String {
     match number.abs() {
@@ -65,6 +54,11 @@ pub(crate) fn counted(number: f64, one: &str) -> String {
     format!("{} {one}{plural}", exact(number))
 }
 
+/// A text that ends like a sentence.
+pub(crate) fn sentence(text: &str) -> String {
+    if text.ends_with(['.', '?', '!']) { text.to_owned() } else { format!("{text}.") }
+}
+
 /// Three digits that count, no zeros behind the point that say nothing.
 fn digits(number: f64) -> String {
     let text = match number.abs() {
@@ -89,7 +83,6 @@ mod tests {
             assert_eq!(short(number), text);
         }
         assert_eq!((exact(0.0), exact(1_234_567.0)), ("0".to_owned(), "1,234,567".to_owned()));
-        assert_eq!((bytes(512.0), bytes(1_572_864.0)), ("512 B".to_owned(), "1.5 MiB".to_owned()));
     }
 
     #[test]

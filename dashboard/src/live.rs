@@ -122,6 +122,6 @@ fn closed(number: u16, reason: &str) -> Problem {
         .find(|code| code.close() == number)
         .map_or_else(
             || Problem::new(ErrorCode::Overloaded, format!("The line closed ({number}{}{reason}).", if reason.is_empty() { "" } else { ", " })),
-            |code| Problem::of(*code),
+            |code| Problem::new(*code, crate::format::sentence(code.title())),
         )
 }

@@ -139,15 +139,20 @@ impl Here {
 
 /// The path to start at: the app that was visited last, else the first one, else the tenant that has none yet.
 pub(crate) fn home(session: &SessionView) -> String {
-    let last = browser::stored(LAST_APP).and_then(|text| text.parse::<AppId>().ok());
-    let app = last
-        .filter(|id| Here::find(session, *id).is_some())
-        .or_else(|| session.tenants.iter().flat_map(|tenant| &tenant.apps).map(|app| app.id).next());
-    match (app, session.tenants.first()) {
-        (Some(app), _) => format!("/apps/{app}"),
+    match (last_app(session), session.tenants.first()) {
+        (Some(here), _) => format!("/apps/{}", here.app.id),
         (None, Some(tenant)) => format!("/tenants/{}", tenant.id),
         (None, None) => "/errors".to_owned(),
     }
+}
+
+/// The app that was visited last in this browser, else the first one.
+pub(crate) fn last_app(session: &SessionView) -> Option<Here> {
+    let last = browser::stored(LAST_APP).and_then(|text| text.parse::<AppId>().ok());
+    last.and_then(|id| Here::find(session, id)).or_else(|| {
+        let first = session.tenants.iter().flat_map(|tenant| &tenant.apps).next()?;
+        Here::find(session, first.id)
+    })
 }
 
 /// Remembers which app was visited.

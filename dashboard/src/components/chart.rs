@@ -60,7 +60,7 @@ pub(crate) fn LineChart(
         <section class="card chart" aria-label=chart.title>
             <div class="chart-head">
                 <h2>{chart.title}" "<span class="chart-unit">{chart.unit}</span></h2>
-                <div class="row">
+                <div class="row row-tight">
                     <button
                         class="link-button small"
                         type="button"

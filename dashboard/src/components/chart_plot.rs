@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
 use super::chart::{Chart, ChartState};
-use crate::browser;
+use crate::{browser, format};
 use crate::samples::{Samples, WINDOW_MS};
 use crate::scale::{Axis, line};
 
@@ -79,7 +79,7 @@ pub(crate) fn Plot(chart: Chart, state: ChartState) -> impl IntoView {
     view! {
         <div class="chart-plot" node_ref=area on:pointermove=point on:pointerleave=move |_| cross.set(None)>
             <svg role="img" aria-label=move || described(chart, samples)>
-                {move || layout.with(|layout| y_ticks(chart, layout))}
+                {move || layout.with(y_ticks)}
                 {move || layout.with(x_ticks)}
                 {lines.collect::<Vec<_>>()}
                 {move || cross_x().map(|x| view! {
@@ -98,14 +98,14 @@ fn figures(chart: Chart, samples: &Samples, hidden: [bool; 3]) -> impl Iterator<
     shown.flat_map(move |(_, series)| samples.iter().filter_map(|sample| (series.read)(sample)))
 }
 
-fn y_ticks(chart: Chart, layout: &Layout) -> impl IntoView + use<> {
+fn y_ticks(layout: &Layout) -> impl IntoView + use<> {
     let right = layout.width - RIGHT;
     let ticks = layout.axis.ticks.iter().enumerate().map(|(index, tick)| {
         let y = layout.y(*tick).round();
         let class = if index == 0 { "chart-axis" } else { "chart-grid" };
         view! {
             <line class=class x1=LEFT x2=right y1=y y2=y></line>
-            <text x=LEFT - 8.0 y=y + 4.0 text-anchor="end">{(chart.write)(*tick)}</text>
+            <text x=LEFT - 8.0 y=y + 4.0 text-anchor="end">{format::short(*tick)}</text>
         }
     });
     ticks.collect::<Vec<_>>()

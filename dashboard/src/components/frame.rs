@@ -9,6 +9,7 @@ use leptos_router::hooks::{use_location, use_navigate, use_params_map};
 
 use super::account::{Account, ThemeMenu};
 use super::banner::Banner;
+use super::door::Door;
 use super::icon::{Icon, Shape};
 use super::line_state::LineState;
 use super::nav::Nav;
@@ -17,7 +18,7 @@ use super::states::{Failure, Outline};
 use super::switcher::Switcher;
 use crate::api::{Guest, Member};
 use crate::live::Live;
-use crate::session::{Here, Phase, Session, SessionHandle, remember};
+use crate::session::{Here, Phase, Session, SessionHandle, last_app, remember};
 use crate::{api, browser};
 
 const NARROW: &str = "fanfare.nav";
@@ -29,12 +30,12 @@ pub(crate) fn Frame() -> impl IntoView {
     let guest = expect_context::<Guest>();
     let phase = session.phase();
     move || match phase.get() {
-        Phase::Unknown => view! { <main class="content"><Outline/></main> }.into_any(),
+        Phase::Unknown => view! { <Door text=true><Outline/></Door> }.into_any(),
         Phase::SignedOut => view! { <ToSignIn/> }.into_any(),
         Phase::Failed => {
             let Session::Failed(error) = session.get() else { return ().into_any() };
             let retry = Callback::new(move |()| session.resume(guest));
-            view! { <main class="content"><Failure error=error retry=retry/></main> }.into_any()
+            view! { <Door text=true><h1 class="visually-hidden">"Fanfare"</h1><Failure error=error retry=retry/></Door> }.into_any()
         }
         Phase::SignedIn => session.member().map(|member| view! { <Inside member=member/> }).into_any(),
     }
@@ -73,6 +74,8 @@ fn Inside(member: Member) -> impl IntoView {
     let session = expect_context::<SessionHandle>();
     let here = provide_here(session);
     let app = Memo::new(move |_| here.get().map(|here| here.app.id));
+    // Pages of a tenant keep the navigation of the app that was visited last.
+    let near = Memo::new(move |_| here.get().or_else(|| session.view().and_then(|view| last_app(&view))));
     provide_context(member);
     provide_context(Live::following(member, app));
 
@@ -85,7 +88,7 @@ fn Inside(member: Member) -> impl IntoView {
     view! {
         <a class="skip" href="#content">"Skip to content"</a>
         <div class="frame" class:frame-narrow=move || narrow.get() class:nav-open=move || nav_open.get()>
-            <Nav narrow=narrow here=here/>
+            <Nav narrow=narrow here=near/>
             <div class="scrim" on:click=move |_| set_nav_open.set(false)></div>
             <div>
                 <header class="bar">
@@ -101,9 +104,9 @@ fn Inside(member: Member) -> impl IntoView {
                     <Switcher here=here/>
                     <div class="bar-space"></div>
                     <Show when=move || app.get().is_some()><LineState/></Show>
-                    <button class="button button-small" type="button" aria-label="Commands" on:click=move |_| palette.set(true)>
+                    <button class="button button-small bar-text" type="button" aria-label="Commands, Ctrl K" on:click=move |_| palette.set(true)>
                         <Icon shape=Shape::SEARCH/>
-                        <kbd class="bar-text">"Ctrl K"</kbd>
+                        <kbd>"Ctrl K"</kbd>
                     </button>
                     <ThemeMenu/>
                     <Account/>
@@ -112,7 +115,7 @@ fn Inside(member: Member) -> impl IntoView {
                 <main class="content" id="content" tabindex="-1" node_ref=main><Outlet/></main>
             </div>
         </div>
-        <Palette open=palette here=here/>
+        <Palette open=palette here=near/>
     }
 }
 

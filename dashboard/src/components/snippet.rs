@@ -15,9 +15,9 @@ pub(crate) fn CopyButton(
     text: Signal<String>,
     /// What it is, for those who do not see where the button stands: "Copy <what>".
     what: &'static str,
-    /// Called after it was copied.
+    /// Whether only its picture is shown, beside an id in a table.
     #[prop(optional)]
-    on_copy: Option<Callback<()>>,
+    icon: bool,
 ) -> impl IntoView {
     // `None` before, then whether it worked, for two seconds.
     let outcome = RwSignal::new(None::<bool>);
@@ -26,9 +26,6 @@ pub(crate) fn CopyButton(
         leptos::task::spawn_local(async move {
             let copied = browser::copy(&text).await;
             outcome.try_set(Some(copied));
-            if copied && let Some(on_copy) = on_copy {
-                on_copy.try_run(());
-            }
             set_timeout(move || { outcome.try_set(None); }, Duration::from_secs(2));
         });
     };
@@ -38,10 +35,11 @@ pub(crate) fn CopyButton(
         Some(true) => "Copied",
         Some(false) => "Select it",
     };
+    let class = if icon { "icon-button icon-button-small" } else { "button button-small" };
     view! {
-        <button class="button button-small" type="button" aria-label=move || format!("{} {what}", word()) on:click=copy>
+        <button class=class type="button" aria-label=move || format!("{} {what}", word()) on:click=copy>
             <Icon shape=shape/>
-            <span aria-live="polite">{word}</span>
+            <span aria-live="polite" class:visually-hidden=icon>{word}</span>
         </button>
     }
 }
@@ -57,18 +55,11 @@ pub(crate) fn Snippet(
     /// Whether long lines are wrapped rather than scrolled.
     #[prop(optional)]
     wrap: bool,
-    /// Called after it was copied.
-    #[prop(optional)]
-    on_copy: Option<Callback<()>>,
 ) -> impl IntoView {
-    let copy = match on_copy {
-        Some(on_copy) => view! { <CopyButton text=text what=what on_copy=on_copy/> }.into_any(),
-        None => view! { <CopyButton text=text what=what/> }.into_any(),
-    };
     view! {
         <div class="snippet" class:snippet-wrap=wrap>
+            <div class="snippet-head"><span aria-hidden="true">{what}</span><CopyButton text=text what=what/></div>
             <pre tabindex="0" role="group" aria-label=what><code>{move || text.get()}</code></pre>
-            {copy}
         </div>
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn Switcher(
     let label = Signal::derive(move || {
         here.get().map_or_else(
             || "Choose an app".to_owned(),
-            |here| format!("App {} of {}, change", here.app.name, here.tenant.name),
+            |here| format!("{} / {}, change app", here.tenant.name, here.app.name),
         )
     });
     let button = move || {

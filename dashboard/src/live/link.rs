@@ -17,7 +17,7 @@ use super::socket::Socket;
 use super::wire::{self, Fence, Hello, Incoming, Message, Pong};
 use super::{Arrival, Link, Listening, closed};
 use crate::api::{ApiError, Member};
-use crate::browser;
+use crate::{browser, format};
 
 /// How long before its end a token is changed.
 const REFRESH_AHEAD_MS: f64 = 45_000.0;
@@ -229,7 +229,7 @@ impl Machine {
         } else if let Some(lost) = frame.unsubscribed {
             self.tell(&lost.channel, &Listening::Refused(lost.error));
         } else if frame.reconnect.is_some() {
-            self.lost(&Problem::of(ErrorCode::Moving));
+            self.lost(&Problem::new(ErrorCode::Moving, "The node is going away."));
         }
     }
 
@@ -323,7 +323,7 @@ impl Machine {
             machine.when(generation, |machine| {
                 let silent_ms = browser::now_ms() - machine.state.borrow().heard_ms;
                 if silent_ms > 2.0 * heartbeat_ms {
-                    machine.lost(&Problem::of(ErrorCode::HeartbeatTimeout));
+                    machine.lost(&Problem::new(ErrorCode::HeartbeatTimeout, "Nothing was heard from the server."));
                 } else if machine.link.get_untracked() == Link::Live {
                     machine.ping();
                 }
@@ -367,7 +367,7 @@ impl Machine {
             Link::Reconnecting { since_ms, .. } => since_ms,
             Link::Connecting | Link::Live | Link::Paused | Link::Refused(_) => browser::now_ms(),
         };
-        self.link.set(Link::Reconnecting { since_ms, why: problem.detail.clone() });
+        self.link.set(Link::Reconnecting { since_ms, why: format::sentence(&problem.detail) });
         let mut state = self.state.borrow_mut();
         let wait = wire::backoff_ms(state.attempt, browser::random());
         state.attempt += 1;

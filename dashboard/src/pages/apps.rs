@@ -91,7 +91,7 @@ fn row(app: AppName, may_rename: bool, rename: Callback<AppName>) -> impl IntoVi
     view! {
         <tr>
             <td><A href=format!("/apps/{id}")><strong>{shown}</strong></A></td>
-            <td><span class="row"><code>{id.clone()}</code><CopyButton text=id what="app id"/></span></td>
+            <td><span class="row"><code>{id.clone()}</code><CopyButton text=id what="app id" icon=true/></span></td>
             <td class="table-actions">
                 {may_rename.then(|| view! {
                     <button class="button button-small" type="button" on:click=move |_| rename.run(app.clone())>

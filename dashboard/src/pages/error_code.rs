@@ -41,12 +41,12 @@ fn OneCode(code: ErrorCode) -> impl IntoView {
                     <dt>"Closes with"</dt>
                     <dd>{code.close()}</dd>
                     <dt>"A client should"</dt>
-                    <dd><strong>{heading.to_lowercase()}</strong>". "<span class="muted">{sentence}</span></dd>
+                    <dd><strong>{heading.to_lowercase()}</strong>". "<span class="muted">{prose(sentence)}</span></dd>
                 </dl>
             </div>
-            <section><h2>"What you see"</h2><p>{code.see()}</p></section>
-            <section><h2>"Why"</h2><p>{code.why()}</p></section>
-            <section><h2>"What to do"</h2><p>{code.todo()}</p></section>
+            <section><h2>"What you see"</h2><p>{prose(code.see())}</p></section>
+            <section><h2>"Why"</h2><p>{prose(code.why())}</p></section>
+            <section><h2>"What to do"</h2><p>{prose(code.todo())}</p></section>
             <section class="stack">
                 <h2>"How it reads"</h2>
                 <Snippet text=example(code) what="example" wrap=true/>
@@ -55,8 +55,17 @@ fn OneCode(code: ErrorCode) -> impl IntoView {
     }
 }
 
+/// Text of the table, in which code stands between backticks.
+pub(super) fn prose(text: &'static str) -> impl IntoView {
+    let part = |(index, part): (usize, &'static str)| match index % 2 {
+        0 => part.into_any(),
+        _ => view! { <code>{part}</code> }.into_any(),
+    };
+    text.split('`').enumerate().map(part).collect::<Vec<_>>()
+}
+
 /// The error as a socket sends it.
 fn example(code: ErrorCode) -> String {
-    let problem = Problem::of(code);
-    serde_json::to_string_pretty(&serde_json::json!({ "id": 7, "error": problem })).expect("a problem prints as JSON")
+    let problem = serde_json::to_string_pretty(&Problem::of(code)).expect("a problem prints as JSON");
+    format!("{{\"id\": 7, \"error\": {problem}}}")
 }

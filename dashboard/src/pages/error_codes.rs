@@ -5,6 +5,7 @@ use fanfare_core::codes::Retry;
 use leptos::prelude::*;
 use leptos_router::components::A;
 
+use super::error_code::prose;
 use crate::components::door::Door;
 use crate::components::page_head::PageHead;
 
@@ -28,7 +29,7 @@ pub(crate) fn ErrorCodes() -> impl IntoView {
             <section class="stack" aria-label=title>
                 <div class="section-head">
                     <h2>{title}" "<span class="muted">{numbers}</span></h2>
-                    <p class="small">{sentence}</p>
+                    <p class="small">{prose(sentence)}</p>
                 </div>
                 <div class="card table-wrap">
                     <table class="table">

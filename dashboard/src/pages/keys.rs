@@ -41,9 +41,14 @@ pub(crate) fn Keys(here: Here) -> impl IntoView {
     let act = RwSignal::new(None::<Act>);
     let acting = RwSignal::new(false);
     // The dialog's own closing forgets what it was about.
-    Effect::new(move || acting.set(act.with(Option::is_some)));
     Effect::new(move || {
-        if !acting.get() {
+        let is_about_something = act.with(Option::is_some);
+        if acting.get_untracked() != is_about_something {
+            acting.set(is_about_something);
+        }
+    });
+    Effect::new(move || {
+        if !acting.get() && act.with_untracked(Option::is_some) {
             act.set(None);
         }
     });

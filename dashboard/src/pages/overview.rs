@@ -51,7 +51,7 @@ const BYTES: Chart = Chart {
         Series { name: "out", read: |sample| Some(sample.out.bytes) },
         Series { name: "in", read: |sample| Some(sample.inbound.bytes) },
     ],
-    write: format::bytes,
+    write: format::short,
 };
 
 /// The page.

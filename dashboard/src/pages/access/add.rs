@@ -7,6 +7,7 @@ use leptos::prelude::*;
 
 use super::Draft;
 use crate::components::field::Field;
+use crate::components::icon::{Icon, Shape};
 
 /// The form below the table. It adds to the document; saving is another step.
 #[component]
@@ -44,14 +45,14 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
             <div class="form-columns">
                 <div class="field">
                     <label class="field-label" for="rule-effect">"Effect"</label>
-                    <select
+                    <div class="input-group"><select
                         class="input"
                         id="rule-effect"
                         on:change:target=move |event| effect.set(if event.target().value() == "deny" { Gives::Deny } else { Gives::Allow })
                     >
                         <option value="allow">"Allow"</option>
                         <option value="deny">"Deny"</option>
-                    </select>
+                    </select><Icon shape=Shape::CHEVRONS/></div>
                 </div>
                 <Field label="Who" name="rule-who" value=who help="anonymous, identified, everyone, user:<sub> or role:<name>"/>
                 <Field label="Channels" name="rule-pattern" value=pattern help="room:9, room:*, room:** or user:{sub}"/>

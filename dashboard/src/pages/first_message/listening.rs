@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::CHANNEL;
 use crate::browser;
-use crate::components::snippet::CopyButton;
+use crate::components::snippet::Snippet;
 use crate::live::{Link, Listening, Live};
 use crate::session::Here;
 
@@ -45,10 +45,9 @@ pub(super) fn ListeningPane(here: Here, listening: ReadSignal<Listening>) -> imp
                     <dd><code>{position}</code></dd>
                     <dt>"Protocol"</dt>
                     <dd><code>"fanfare.v1.json"</code></dd>
-                    <dt>"App URL"</dt>
-                    <dd><code>{here.url.clone()}</code></dd>
                 </dl>
-                <div><CopyButton text=here.url.clone() what="app URL"/></div>
+                <Snippet text=here.url.clone() what="app URL" wrap=true/>
+                <p class="muted small">"The one address that clients and backends configure."</p>
             </div>
         </section>
     }

@@ -52,7 +52,7 @@ fn Newest(stage: Stage, lineage: Signal<String>) -> impl IntoView {
         let message = shown.arrival.message.clone();
         let name = message.name.clone().unwrap_or_else(|| "message".to_owned());
         let steps: Vec<_> = steps(&shown, sent.get().as_ref(), &lineage.get()).into_iter().map(|(step, when)| view! {
-            <li class="step"><span></span><span>{step}</span><span class="muted number">{when}</span></li>
+            <li class="step"><span>{step}</span><span class="muted number">{when}</span></li>
         }).collect();
         view! {
             <div class="arrival">

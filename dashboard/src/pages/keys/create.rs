@@ -89,7 +89,7 @@ fn Choices(preset: RwSignal<Preset>) -> impl IntoView {
     };
     view! {
         <fieldset class="field">
-            <legend class="field-label">"What it may do"</legend>
+            <legend class="field-label legend-gap">"What it may do"</legend>
             <div class="choices">{Preset::ALL.map(choice).into_iter().collect::<Vec<_>>()}</div>
         </fieldset>
     }

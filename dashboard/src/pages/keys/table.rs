@@ -43,14 +43,14 @@ fn Row(key: KeyView, may_edit: bool, act: RwSignal<Option<Act>>) -> impl IntoVie
         <tr role="row" class:row-off=!works>
             <td role="cell" data-label="Name"><strong class="row-name">{key.name.clone()}</strong></td>
             <td role="cell" data-label="Key">
-                <span class="row"><code title=id.clone()>{short}</code><CopyButton text=id what="key id"/></span>
+                <span class="row row-tight"><code title=id.clone()>{short}</code><CopyButton text=id what="key id" icon=true/></span>
             </td>
             <td role="cell" data-label="May"><span class="small">{summary(&key.capabilities)}</span></td>
             <td role="cell" data-label="Created"><Ago at=key.created_at/></td>
             <td role="cell" data-label="State">{state(&key)}</td>
             <td role="cell" class="table-actions" data-label="">
                 {(may_edit && works).then(|| view! {
-                    <span class="row-end">
+                    <span class="row-end row-tight">
                         <button class="button button-small" type="button" on:click=move |_| act.set(Some(Act::Rename(rename.clone())))>
                             "Rename"<span class="visually-hidden">" "{key.name.clone()}</span>
                         </button>
