@@ -32,7 +32,8 @@ impl Answer {
         let response = client.execute(request).await.with_context(|| said.clone())?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
-        let body = serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
+        let body =
+            serde_json::from_str(&text).unwrap_or(if text.is_empty() { Value::Null } else { Value::String(text) });
         Ok(Self { status, headers, body, request: said })
     }
 
@@ -64,6 +65,12 @@ impl Answer {
         ensure!(kind == Some(b"application/problem+json"), "{}: not a problem document: {}", self.request, self.body);
         ensure!(self.body["status"] == self.status, "{}: {} says {}", self.request, self.status, self.body);
         Ok(self.body["code"].as_str().context("a problem has a code")?.to_owned())
+    }
+
+    /// The cookie it sets, as `name=value`: what a browser sends back.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        self.header("set-cookie")?.split(';').next()
     }
 
     /// A header's text.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 use crate::TIMEOUT;
 use crate::ledger::{Journal, Payload, Position, Reason, Seen};
@@ -37,10 +37,20 @@ impl Client {
     /// # Errors
     /// When the handshake is refused.
     pub async fn open(app_url: &str, name: &str) -> Result<Self> {
+        let host = app_url.split('/').nth(2).context("an app's URL has a host")?;
+        Self::open_over(timeout(TIMEOUT, TcpStream::connect(host)).await??, app_url, name).await
+    }
+
+    /// As [`open`](Self::open), over a link that was made before.
+    ///
+    /// # Errors
+    /// When the handshake is refused.
+    pub async fn open_over(stream: TcpStream, app_url: &str, name: &str) -> Result<Self> {
         let url = format!("{}/socket", app_url.replacen("http", "ws", 1));
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-        let (socket, response) = timeout(TIMEOUT, connect_async(request)).await??;
+        let shaken = timeout(TIMEOUT, client_async(request, MaybeTlsStream::Plain(stream))).await?;
+        let (socket, response) = shaken?;
         let chosen = response.headers().get("Sec-WebSocket-Protocol").map(HeaderValue::as_bytes);
         ensure!(chosen == Some(SUBPROTOCOL.as_bytes()), "the server chose another subprotocol");
         Ok(Self {
@@ -59,9 +69,18 @@ impl Client {
     /// When that is refused.
     pub async fn connect(app_url: &str, name: &str, token: Option<&str>) -> Result<Self> {
         let mut client = Self::open(app_url, name).await?;
-        let body = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
-        client.hello = client.ok("connect", body).await?;
+        client.introduce(token).await?;
         Ok(client)
+    }
+
+    /// Sends `connect`.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub async fn introduce(&mut self, token: Option<&str>) -> Result<()> {
+        let body = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
+        self.hello = self.ok("connect", body).await?;
+        Ok(())
     }
 
     /// Sends a command and returns its answer: `Ok` is its `ok`, `Err` its `error`.
@@ -173,7 +192,9 @@ impl Client {
         loop {
             let next = timeout(TIMEOUT, self.socket.next()).await.context("the server does not close")?;
             match next {
-                Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => return Ok((code.into(), reason.to_string())),
+                Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
+                    return Ok((code.into(), reason.to_string()));
+                }
                 Some(Ok(Message::Close(None))) | None => bail!("the server closed without a reason"),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
@@ -279,7 +300,8 @@ impl Client {
             let channel = channel(message)?;
             self.journal(&channel).push(seen);
         } else if let Some(recovery) = push.get("recovery") {
-            let position = |name: &str| recovery[name].as_str().and_then(Position::parse).context("a recovery has positions");
+            let position =
+                |name: &str| recovery[name].as_str().and_then(Position::parse).context("a recovery has positions");
             let seen = Seen::NotRecovered { from: position("from")?, to: position("to")?, reason: reason(recovery)? };
             let channel = channel(recovery)?;
             self.journal(&channel).push(seen);

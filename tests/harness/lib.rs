@@ -3,10 +3,10 @@
 //! - [`postgres`]: one private cluster for all tests that run at the same time, a migrated database of its own for each
 //!   test.
 //! - [`store`]: a store on such a database, with a clock that tests move and tenants that sign up.
-//! - [`store`]: a store on such a database, and tenants in it.
 //! - [`server`]: the real `fanfare` binary on free ports, with its own database and data directory.
 //! - [`owner`], [`publisher`], [`client`]: users as types — who signed up, a backend with a key, a socket. The client is
 //!   not ours below the frames, so that it judges our WebSocket layer.
+//! - [`raw`]: requests and frames by hand, for what no client of good will sends.
 //! - [`ledger`]: the checker of `delivery.md`: no loss, no duplicate, no other order, no unjustified recovery.
 //!
 //! A test shows its guarantee; what it takes to set it up is here:
@@ -28,6 +28,7 @@ pub mod client;
 pub mod owner;
 pub mod postgres;
 pub mod publisher;
+pub mod raw;
 pub mod server;
 pub mod store;
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use reqwest::{Client as Http, Method};
+use reqwest::{Client as Http, Method, RequestBuilder};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -152,6 +152,13 @@ impl Owner {
     /// When it is refused.
     pub async fn connect_anonymous(&self) -> Result<Client> {
         Client::connect(&self.app_url(), "anonymous", None).await
+    }
+
+    /// A request to the control plane with the session's cookie and nothing else, for what the others do not do. The path
+    /// is whole: `/api/v1/session`.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.control_url))
     }
 
     fn control(&self, path: &str) -> String {

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
-pub use cluster::LOGIN;
 use cluster::Cluster;
+pub use cluster::LOGIN;
 
 /// A test's own database. Dropping it drops the database, whoever is still connected to it.
 #[derive(Debug)]

@@ -4,3 +4,4 @@ mod brokers;
 mod harness;
 mod rls;
 mod store;
+mod tidy;

@@ -5,8 +5,8 @@ use std::os::unix::process::CommandExt;
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, logged, program, target};
-use crate::report::{Done, step};
 use crate::install;
+use crate::report::{Done, step};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]

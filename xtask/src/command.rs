@@ -27,7 +27,9 @@ pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     // Cargo describes xtask to us; passed on, it would make cargo rebuild whatever looks at such variables.
     for (variable, _) in std::env::vars_os() {
         let about_us = variable.to_str().is_some_and(|name| {
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
         });
         if about_us {
             command.env_remove(variable);

@@ -87,7 +87,11 @@ impl Source {
         }
         for entry in fs::read_dir(&styles)? {
             let name = entry?.file_name();
-            ensure!(STYLES.iter().any(|known| name == *known), "dashboard/styles/{} is not in the list", name.display());
+            ensure!(
+                STYLES.iter().any(|known| name == *known),
+                "dashboard/styles/{} is not in the list",
+                name.display()
+            );
         }
         let wasm = fs::read(&wasm_path).with_context(|| format!("read {}", wasm_path.display()))?;
         let template = fs::read_to_string(dashboard.join("index.html"))?;
@@ -127,11 +131,14 @@ impl Source {
         if bound.join("snippets").exists() {
             copy(&bound.join("snippets"), &assets.join("snippets"))?;
         }
-        let page = fill(&self.template, &[
-            ("css", &place(&assets, "css", self.css.as_bytes())?),
-            ("js", &place(&assets, "js", &javascript)?),
-            ("wasm", &place(&assets, "wasm", &wasm)?),
-        ])?;
+        let page = fill(
+            &self.template,
+            &[
+                ("css", &place(&assets, "css", self.css.as_bytes())?),
+                ("js", &place(&assets, "js", &javascript)?),
+                ("wasm", &place(&assets, "wasm", &wasm)?),
+            ],
+        )?;
         fs::write(to.join("index.html"), page)?;
         for (name, content) in &self.statics {
             let path = to.join(name);

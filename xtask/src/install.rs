@@ -50,7 +50,10 @@ pub(crate) fn chromium() -> Result<PathBuf> {
 /// The first of these programs that is on the path.
 pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    names.iter().flat_map(|name| std::env::split_paths(&path).map(move |place| place.join(name))).find(|at| at.is_file())
+    names
+        .iter()
+        .flat_map(|name| std::env::split_paths(&path).map(move |place| place.join(name)))
+        .find(|at| at.is_file())
 }
 
 /// Whether we may install Debian's packages.

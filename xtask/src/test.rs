@@ -90,8 +90,11 @@ fn dashboard_lints() -> Result<Done> {
 /// Unit, property and black-box tests: by nextest, a process each, or where that is missing by `cargo test`.
 fn tests(counts: &mut Counts) -> Result<Done> {
     let has_nextest = answer("cargo", &["nextest", "--version"]).is_some();
-    let arguments: &[&str] =
-        if has_nextest { &["nextest", "run", "--profile", "ci"] } else { &["test", "--no-fail-fast", "--lib", "--bins", "--tests"] };
+    let arguments: &[&str] = if has_nextest {
+        &["nextest", "run", "--profile", "ci"]
+    } else {
+        &["test", "--no-fail-fast", "--lib", "--bins", "--tests"]
+    };
     let (succeeded, output) = attempt("tests", cargo(&[arguments, NATIVE].concat()))?;
     let (ran, closing) = if has_nextest { counts::nextest(&output) } else { counts::cargo_test(&output) };
     counts.add(ran);

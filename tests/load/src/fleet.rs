@@ -92,7 +92,15 @@ impl<'a> Fleet<'a> {
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             self.setting_up += 1;
             let (begun, unsent) = (Vec::new(), Vec::new());
-            self.clients.push(Client { stream, stage: Stage::Handshake, channel, begun, skip: 0, unsent, samples: false });
+            self.clients.push(Client {
+                stream,
+                stage: Stage::Handshake,
+                channel,
+                begun,
+                skip: 0,
+                unsent,
+                samples: false,
+            });
         }
         while self.setting_up > 0 {
             self.turn(Duration::from_millis(100))?;
@@ -218,7 +226,11 @@ impl<'a> Fleet<'a> {
 
     fn answer(&mut self, at: usize, payload: &[u8]) -> Result<()> {
         // An error may follow any id; what is no error begins its answer at a fixed place or comes unasked.
-        ensure!(!payload.windows(8).any(|eight| eight == b"\"error\":"), "refused: {}", String::from_utf8_lossy(payload));
+        ensure!(
+            !payload.windows(8).any(|eight| eight == b"\"error\":"),
+            "refused: {}",
+            String::from_utf8_lossy(payload)
+        );
         let client = &mut self.clients[at];
         match (client.stage, client.channel) {
             (Stage::Hello, Some(channel)) => {

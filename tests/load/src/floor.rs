@@ -21,7 +21,8 @@ const READ_BYTES: usize = 64 * 1024;
 const MESSAGE_BYTES: usize = 128;
 const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: fanfare.v1.json\r\n\r\n";
-const OK_BODY: &str = r#"{"id":"msg_01JD0000000000000000000000","position":"k3Zxk3Zx.1000000","durability":"memory","duplicate":false}"#;
+const OK_BODY: &str =
+    r#"{"id":"msg_01JD0000000000000000000000","position":"k3Zxk3Zx.1000000","durability":"memory","duplicate":false}"#;
 
 /// A client.
 #[derive(Debug)]
@@ -272,7 +273,8 @@ impl Ready {
             // Somewhere within the first frame, so that the debt ends at the end of one.
             let begins = (self.frame_bytes - client.owed % self.frame_bytes) % self.frame_bytes;
             let begins = usize::try_from(begins).expect("a frame is small");
-            let length = usize::try_from(client.owed).map_or(self.bytes.len(), |owed| owed.min(self.bytes.len() - begins));
+            let length =
+                usize::try_from(client.owed).map_or(self.bytes.len(), |owed| owed.min(self.bytes.len() - begins));
             match client.stream.write(&self.bytes[begins..begins + length]) {
                 Ok(written) => client.owed -= written as u64,
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,

@@ -81,7 +81,8 @@ impl Platform {
     /// When it does not start in time; the error ends with its log.
     pub fn start(options: &Options) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("fanfare-{}-{}-{}", options.name, std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("fanfare-{}-{}-{}", options.name, std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let data = options.data.clone().unwrap_or_else(|| std::env::temp_dir().join(&name));
         let log = options.log.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("{name}.log")));
         let mut command = command(options, &data);
@@ -218,7 +219,8 @@ fn command(options: &Options, data: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(&options.binary).arg("serve").arg("--data").arg(data);
     let kept = ["PATH", "HOME", "TMPDIR", "FANFARE_PG_BIN", "RUST_BACKTRACE"];
-    let kept: Vec<(&str, OsString)> = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
+    let kept: Vec<(&str, OsString)> =
+        kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
     command.env_clear().envs(kept);
     for (listener, port) in ["GATEWAY", "CONTROL", "PRIVATE"].into_iter().zip(options.ports) {
         command.env(format!("FANFARE_LISTEN__{listener}"), format!("127.0.0.1:{port}"));

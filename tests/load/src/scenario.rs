@@ -140,7 +140,12 @@ impl Meter {
 }
 
 /// Sends on schedule: `due(n)` is called for each of `rate` a second, until the time is over.
-fn paced(fleet: &mut Fleet<'_>, time: Duration, rate: u32, mut due: impl FnMut(&mut Fleet<'_>, u64) -> Result<()>) -> Result<u64> {
+fn paced(
+    fleet: &mut Fleet<'_>,
+    time: Duration,
+    rate: u32,
+    mut due: impl FnMut(&mut Fleet<'_>, u64) -> Result<()>,
+) -> Result<u64> {
     let begun = crate::clock::now();
     let mut sent = 0_u64;
     loop {

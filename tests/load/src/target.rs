@@ -64,7 +64,8 @@ impl Target {
         let platform = Platform::start(&Options::new(binary, "load"))?;
         let key = platform.key.clone().context("the server gave no key")?;
         let app_url = platform.app_url.clone().context("the server gave no app")?;
-        let (address, path) = app_url.trim_start_matches("http://").split_once('/').context("an app's URL has a path")?;
+        let (address, path) =
+            app_url.trim_start_matches("http://").split_once('/').context("an app's URL has a path")?;
         let address = address.replace("localhost", "127.0.0.1").parse()?;
         let authorization = format!("Basic {}", base64(key.as_bytes()));
         let rights = json!({ "sub": "load", "cap": { "load:**": ["subscribe", "publish"] } });
@@ -126,7 +127,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |chunk: &[u8]| {
         let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        let letter = |at: usize| if at <= chunk.len() { LETTERS[(bits >> (18 - 6 * at)) as usize & 63] as char } else { '=' };
+        let letter =
+            |at: usize| if at <= chunk.len() { LETTERS[(bits >> (18 - 6 * at)) as usize & 63] as char } else { '=' };
         [letter(0), letter(1), letter(2), letter(3)]
     };
     bytes.chunks(3).flat_map(group).collect()
@@ -138,6 +140,9 @@ mod tests {
 
     #[test]
     fn base64_is_padded() {
-        assert_eq!([b"".as_slice(), b"f", b"fo", b"foo", b"foob"].map(base64), ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(
+            [b"".as_slice(), b"f", b"fo", b"foo", b"foob"].map(base64),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
+        );
     }
 }

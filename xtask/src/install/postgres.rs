@@ -74,7 +74,10 @@ fn from_npm() -> Result<()> {
     let staging = staging()?;
     let prefix = staging.to_string_lossy();
     // Its own install script, which npm may skip, only makes the links that we make next.
-    logged("npm-postgres", program("npm", &["install", "--prefix", &prefix, "--no-save", "--ignore-scripts", package]))?;
+    logged(
+        "npm-postgres",
+        program("npm", &["install", "--prefix", &prefix, "--no-save", "--ignore-scripts", package]),
+    )?;
     let package = staging.join("node_modules").join(package);
     let mut links = program("node", &["scripts/hydrate-symlinks.js"]);
     links.current_dir(&package);

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn nextest_is_read_from_its_summary() {
-        let output = "  PASS a\n     Summary [   0.049s] 17 tests run: 14 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
+        let output =
+            "  PASS a\n     Summary [   0.049s] 17 tests run: 14 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
         let (counts, line) = nextest(output);
         assert_eq!(counts, Counts { passed: 14, failed: 3 });
         assert!(line.contains("17 tests run"));
@@ -78,7 +79,8 @@ mod tests {
 
     #[test]
     fn cargo_test_is_added_up_over_its_binaries() {
-        let output = "test result: ok. 15 passed; 0 failed; 0 ignored\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n";
+        let output =
+            "test result: ok. 15 passed; 0 failed; 0 ignored\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n";
         assert_eq!(cargo_test(output).0, Counts { passed: 17, failed: 1 });
     }
 

@@ -83,7 +83,8 @@ impl fmt::Display for Violation {
 pub(super) fn judge(ledger: &Ledger, journals: &[Journal]) -> Result<Summary, Vec<Violation>> {
     let mut violations = Vec::new();
     let mut logs = logs_of(ledger, &mut violations);
-    let known: HashSet<_> = ledger.publishes.iter().map(|publish| (publish.channel.as_str(), publish.payload)).collect();
+    let known: HashSet<_> =
+        ledger.publishes.iter().map(|publish| (publish.channel.as_str(), publish.payload)).collect();
     let mut delivered = 0;
     for journal in journals {
         let facts = ledger.facts.get(&journal.channel).map_or(&[][..], Vec::as_slice);

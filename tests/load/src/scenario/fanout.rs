@@ -32,9 +32,8 @@ pub(super) fn steady(target: &Target, time: Duration) -> Result<Figure> {
     drain(&mut fleet, before)?;
     fleet.sample(SAMPLED);
     let (meter, before) = (Meter::start(target)?, fleet.delivered);
-    let sent = paced(&mut fleet, time, RATE, |fleet, _| {
-        fleet.send(publisher, &wire::publish(0, sent_us()?, DATA_BYTES))
-    })?;
+    let sent =
+        paced(&mut fleet, time, RATE, |fleet, _| fleet.send(publisher, &wire::publish(0, sent_us()?, DATA_BYTES)))?;
     let missing = drain(&mut fleet, before + sent * SUBSCRIBERS)?;
     let figure = meter.figure(sent * SUBSCRIBERS - missing, missing)?;
     Ok(with_latencies(figure, &mut fleet))
