@@ -72,6 +72,12 @@ impl PositionKey {
         Self(SecretBytes::new(bytes.to_vec()))
     }
 
+    /// The bytes, for a node's sealed snapshot.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretBytes {
+        &self.0
+    }
+
     /// The lineage's text on this channel: 35 characters of base64url.
     #[must_use]
     pub fn seal(&self, channel: &ChannelKey, lineage: Lineage) -> String {

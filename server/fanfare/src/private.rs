@@ -1,0 +1,192 @@
+//! The private listener: whether the process lives, whether it can take work, and its numbers.
+//!
+//! It has no password and must not be reachable from outside. `/ready` answers 503 only where sending clients elsewhere
+//! would help. That Postgres is away does not: every node would go not ready at once, and known apps are served as
+//! before. It is said in `degraded`, and counted.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use fanfare_engine::Node;
+use fanfare_store::Store;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::config::Role;
+use crate::feed::FeedStatus;
+
+/// A node that has heard nothing of apps for this long says so.
+const SILENT_MAX: Duration = Duration::from_secs(5);
+const PING_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the listener looks at.
+#[derive(Clone)]
+pub(crate) struct Health {
+    pub(crate) role: Role,
+    /// The data plane, once it takes connections.
+    pub(crate) node: Arc<OnceLock<Arc<Node>>>,
+    pub(crate) feed: Arc<FeedStatus>,
+    pub(crate) store: watch::Receiver<Option<Store>>,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Whether work should be sent here.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Readiness {
+    /// Why not.
+    reasons: Vec<String>,
+    /// What is not as it should be, though work can be sent.
+    degraded: Vec<String>,
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
+    let registry = Arc::new(registry(&health));
+    let router = Router::new()
+        .route("/health", get(async || "ok\n"))
+        .route("/ready", get(ready))
+        .with_state(health)
+        .route("/metrics", get(async move || metrics(&registry)));
+    if let Err(failure) = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await {
+        error!(error = %failure, "the private listener ended");
+    }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let readiness = health.readiness().await;
+    let ready = readiness.reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({"ready": ready, "reasons": readiness.reasons, "degraded": readiness.degraded});
+    (status, Json(body)).into_response()
+}
+
+impl Health {
+    async fn readiness(&self) -> Readiness {
+        let mut readiness = Readiness::default();
+        if self.stopping.is_cancelled() {
+            readiness.reasons.push("the process is stopping".to_owned());
+        }
+        if self.role.has_gateway() {
+            self.gateway(&mut readiness);
+        }
+        if self.role.has_control() && !self.has_postgres().await {
+            let told = "the control plane cannot reach Postgres".to_owned();
+            // Alone, it has nothing to offer then.
+            if self.role.has_gateway() { readiness.degraded.push(told) } else { readiness.reasons.push(told) }
+        }
+        readiness
+    }
+
+    fn gateway(&self, readiness: &mut Readiness) {
+        let Some(node) = self.node.get() else {
+            readiness
+                .reasons
+                .push("no app is known: Postgres has not been reached, and there is no snapshot".to_owned());
+            return;
+        };
+        if node.is_draining() {
+            readiness.reasons.push("the node is draining".to_owned());
+        }
+        let silent = self.feed.silent_for();
+        if silent > SILENT_MAX {
+            readiness.degraded.push(format!("nothing has been heard of changes for {} s", silent.as_secs()));
+        }
+        if !node.directory().is_complete() {
+            readiness.degraded.push("only the apps of the snapshot are known".to_owned());
+        }
+    }
+
+    async fn has_postgres(&self) -> bool {
+        let store = self.store.borrow().clone();
+        match store {
+            Some(store) => timeout(PING_WITHIN, store.ping()).await.is_ok_and(|answer| answer.is_ok()),
+            None => false,
+        }
+    }
+}
+
+fn metrics(registry: &Registry) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn registry(health: &Health) -> Registry {
+    let mut registry = Registry::with_prefix("fanfare");
+    registry.register_collector(Box::new(Metrics { node: Arc::clone(&health.node), feed: Arc::clone(&health.feed) }));
+    registry
+}
+
+/// The platform's metrics, read when they are asked for. No label names a tenant: their number would have no bound.
+struct Metrics {
+    node: Arc<OnceLock<Arc<Node>>>,
+    feed: Arc<FeedStatus>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (written, failed) = self.feed.snapshots();
+        let feed = [
+            ("snapshots_written", "Snapshots of apps written to disk", written),
+            ("snapshots_failed", "Snapshots of apps that the disk did not take; the one before is kept", failed),
+        ];
+        let mut counters: Vec<(&str, &str, u64)> = feed.into();
+        let mut gauges: Vec<(&str, &str, u64)> = Vec::new();
+        if let Some(node) = self.node.get() {
+            let figures = node.metrics();
+            let total = figures.total;
+            gauges.extend([
+                ("connections", "Open connections, those not yet welcomed included", node.connections()),
+                ("apps", "Apps known", figures.apps),
+                ("channels", "Channels with a subscriber on this node", figures.channels),
+                ("subscriptions", "Subscriptions of open connections", total.subscriptions),
+                ("draining", "1 while the node takes nobody new", u64::from(node.is_draining())),
+            ]);
+            counters.extend([
+                ("connects", "Connections opened; those closed are this less `connections`", total.connects),
+                ("messages_in", "Messages accepted from publishers", total.messages_in),
+                ("bytes_in", "Bytes of the messages accepted", total.bytes_in),
+                ("messages_out", "Messages handed to subscribers' sockets", total.messages_out),
+                ("bytes_out", "Bytes of their frames", total.bytes_out),
+                ("refused", "Requests and commands refused", total.refused),
+                ("recovered", "Subscriptions resumed without loss; pairs with not_recovered", total.recovered),
+                ("not_recovered", "Subscriptions told that messages may be missing", total.not_recovered),
+            ]);
+        }
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let silent = ConstGauge::new(self.feed.silent_for().as_secs_f64());
+        let help = "Time since the store last answered the change feed";
+        silent.encode(encoder.encode_descriptor("feed_silent", help, Some(&Unit::Seconds), silent.metric_type())?)
+    }
+}

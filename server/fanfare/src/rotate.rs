@@ -1,0 +1,73 @@
+//! `fanfare rotate-master-key`: seals everything under a new master key.
+//!
+//! Where the key is configured, the operator brings the new one and names the old one as previous, first on every node,
+//! then here. Where it is a file, the new key is written beside it before anything is sealed under it and takes its place
+//! afterwards: whenever this is interrupted, both keys are there, every command opens with either, and running it again
+//! goes on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fanfare_engine::SystemClock;
+use fanfare_store::Store;
+
+use crate::config::Options;
+use crate::database::Database;
+use crate::feed::snapshot::SnapshotFile;
+use crate::master_key::{self, MasterKeys};
+use crate::out;
+
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let data = options.data_dir()?;
+    let in_file = options.master_key.is_none();
+    let keys = if in_file {
+        ensure!(master_key::path(&data).exists(), "there is no master key in {} yet", data.display());
+        MasterKeys::next(&data)?
+    } else {
+        let keys = MasterKeys::load(options, &data)?;
+        if keys.previous.is_none() {
+            bail!(
+                "set FANFARE_MASTER_KEY to the new key and FANFARE_MASTER_KEY_PREVIOUS to the one before, on every \
+                 node, restart them, and run this with the same"
+            );
+        }
+        keys
+    };
+    let database = Database::open(options, &data).await?;
+    let sealed = if in_file && database.is_shared() {
+        Err(anyhow::anyhow!(
+            "a server is running with the key in {}: stop it, run this, and start it again",
+            master_key::path(&data).display()
+        ))
+    } else {
+        reseal(&database, options, &keys, &data).await
+    };
+    database.close().await;
+    let count = sealed?;
+    if in_file {
+        let (new, path) = (master_key::next_path(&data), master_key::path(&data));
+        fs::rename(&new, &path).with_context(|| format!("cannot put the new key in place of {}", path.display()))?;
+        out::line(format_args!(
+            "{count} secrets are sealed under a new master key in {}. Keep a copy.",
+            path.display()
+        ));
+    } else {
+        out::line(format_args!(
+            "{count} secrets are sealed under FANFARE_MASTER_KEY; the previous key can be dropped."
+        ));
+    }
+    Ok(())
+}
+
+async fn reseal(database: &Database, options: &Options, keys: &MasterKeys, data: &Path) -> Result<u64> {
+    let store = Store::connect(database.store_options(&options.store, keys, Arc::new(SystemClock::new()))).await?;
+    let count = store.reseal_all().await.context("not everything could be sealed again; run this again");
+    store.close().await;
+    let file = SnapshotFile::new(data, keys);
+    if let Some(snapshot) = file.read()? {
+        file.write(&snapshot)?;
+    }
+    count
+}

@@ -1,0 +1,150 @@
+//! Starts the data plane: broker, node, feed, snapshot, gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use fanfare_core::Clock as _;
+use fanfare_core::position::PositionKey;
+use fanfare_engine::chance::Chance;
+use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock};
+use fanfare_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::config::Options;
+use crate::database::reached;
+use crate::feed::snapshot::{Snapshot, SnapshotFile};
+use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
+use crate::lifecycle::Lifecycle;
+use crate::master_key::MasterKeys;
+
+/// How long the gateway waits for the first list of apps from a store that answers.
+const FIRST_LIST: Duration = Duration::from_secs(30);
+
+/// What the data plane is made of.
+pub(super) struct DataPlane<'a> {
+    pub(super) options: &'a Options,
+    pub(super) data: &'a Path,
+    pub(super) keys: &'a MasterKeys,
+    pub(super) docs_url: &'a str,
+    pub(super) clock: &'a Arc<SystemClock>,
+    pub(super) lifecycle: &'a Lifecycle,
+    pub(super) feed: &'a Arc<FeedStatus>,
+    pub(super) store: watch::Receiver<Option<Store>>,
+}
+
+impl DataPlane<'_> {
+    /// Starts everything, and the gateway last, when apps are known.
+    pub(super) async fn start(mut self, listener: TcpListener) -> Result<Arc<Node>> {
+        check_tls(&self.options.gateway)?;
+        let file = Arc::new(SnapshotFile::new(self.data, self.keys));
+        let snapshot = read(&file).await;
+        let position_key = self.position_key(snapshot.as_ref()).await?;
+        let node = self.node(&position_key);
+        let has_store = self.store.borrow().is_some();
+        if let Some(snapshot) = snapshot.filter(|_| !has_store) {
+            let age_s = self.clock.unix_ms().saturating_sub(snapshot.taken_ms) / 1_000;
+            warn!(apps = snapshot.apps.len(), age_s, "Postgres is away: serving the apps of the snapshot");
+            // Not complete: an app that is not among them is answered with `try_again`, not with `not_found`.
+            snapshot.apps.iter().for_each(|app| node.directory().upsert(app.as_ref().clone()));
+        }
+        self.follow(&node, file, position_key);
+        if has_store && timeout(FIRST_LIST, self.feed.loaded()).await.is_err() {
+            warn!("Postgres does not list the apps; serving those that are known");
+        }
+        self.serve(Arc::clone(&node), listener);
+        Ok(node)
+    }
+
+    /// The platform's key of positions: the store's, or, while that is away, the snapshot's.
+    async fn position_key(&mut self, snapshot: Option<&Snapshot>) -> Result<PositionKey> {
+        let has_store = self.store.borrow().is_some();
+        if let Some(snapshot) = snapshot.filter(|_| !has_store) {
+            return Ok(snapshot.position_key.clone());
+        }
+        if !has_store {
+            info!("there is no snapshot: the gateway opens when Postgres has been reached");
+        }
+        let store = reached(&mut self.store).await.context("the server is stopping")?;
+        store.feed().position_key().await.context("the key of positions cannot be read")
+    }
+
+    fn node(&self, position_key: &PositionKey) -> Arc<Node> {
+        let memory = &self.options.memory;
+        let bounds = MemoryOptions { bytes_max: memory.history_bytes_max, channels_max: memory.channels_max };
+        let broker = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
+        let options = NodeOptions {
+            connections_max: self.options.node.connections_max,
+            connect_within: Duration::from_millis(self.options.node.connect_within_ms),
+            ..NodeOptions::default()
+        };
+        let clock = Arc::clone(self.clock);
+        let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, position_key.clone());
+        broker.deliver_to(node.sink());
+        self.lifecycle.tasks.spawn(Arc::clone(&node).run(self.lifecycle.soft.clone()));
+        node
+    }
+
+    fn follow(&self, node: &Arc<Node>, file: Arc<SnapshotFile>, position_key: PositionKey) {
+        let changed = Arc::new(Notify::new());
+        let feed = FeedTask {
+            node: Arc::clone(node),
+            store: self.store.clone(),
+            status: Arc::clone(self.feed),
+            position_key: position_key.clone(),
+            changed: Arc::clone(&changed),
+            stop: self.lifecycle.soft.clone(),
+        };
+        let snapshots = SnapshotTask {
+            node: Arc::clone(node),
+            file,
+            position_key,
+            status: Arc::clone(self.feed),
+            changed,
+            stop: self.lifecycle.soft.clone(),
+        };
+        self.lifecycle.tasks.spawn(feed.run());
+        self.lifecycle.tasks.spawn(snapshots.run());
+    }
+
+    fn serve(&self, node: Arc<Node>, listener: TcpListener) {
+        let mut options = self.options.gateway.clone();
+        options.docs_url = self.docs_url.to_owned();
+        let stop = self.lifecycle.soft.clone();
+        self.lifecycle.tasks.spawn(async move {
+            if let Err(failure) = fanfare_gateway::serve(listener, node, options, stop.clone()).await {
+                error!(error = %failure, "the gateway does not serve");
+            }
+        });
+    }
+}
+
+/// Looks at the TLS files before anything is started: a gateway that cannot speak must stop the start.
+fn check_tls(options: &fanfare_gateway::Options) -> Result<()> {
+    let (certificate, key) = (&options.tls_certificate, &options.tls_key);
+    ensure!(certificate.is_some() == key.is_some(), "TLS needs both gateway.tls_certificate and gateway.tls_key");
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        fanfare_gateway::transport::tls::acceptor(certificate, key).context("TLS cannot be offered")?;
+    }
+    Ok(())
+}
+
+async fn read(file: &Arc<SnapshotFile>) -> Option<Snapshot> {
+    let file = Arc::clone(file);
+    match spawn_blocking(move || file.read()).await {
+        Ok(Ok(snapshot)) => snapshot,
+        Ok(Err(failure)) => {
+            warn!(error = format!("{failure:#}"), "the snapshot of an earlier run is not used");
+            None
+        }
+        Err(_) => {
+            error!("reading the snapshot panicked");
+            None
+        }
+    }
+}
