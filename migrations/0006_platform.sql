@@ -36,13 +36,19 @@ CREATE TABLE platform_secrets (
 ALTER TABLE platform_secrets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE platform_secrets FORCE ROW LEVEL SECURITY;
 CREATE POLICY owner ON platform_secrets TO fanfare_owner USING (true) WITH CHECK (true);
-CREATE POLICY feed ON platform_secrets FOR SELECT TO fanfare_feed USING (true);
+-- Nodes tag positions; what goes into password hashes is none of theirs.
+CREATE POLICY feed ON platform_secrets FOR SELECT TO fanfare_feed USING (name = 'position_key');
 GRANT SELECT (name, sealed) ON platform_secrets TO fanfare_feed;
 
 -- The first server to start decides; the others find what it made.
 CREATE FUNCTION auth_offer_secret(name text, sealed bytea, now timestamptz) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = fanfare, pg_temp AS $$
     INSERT INTO platform_secrets (name, sealed, created_at) VALUES (name, sealed, now) ON CONFLICT DO NOTHING
+$$;
+
+CREATE FUNCTION auth_secret(wanted text) RETURNS bytea
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = fanfare, pg_temp AS $$
+    SELECT sealed FROM platform_secrets WHERE name = wanted
 $$;
 
 -- Everything sealed, by what it is bound to: the table and the row's id as the store spells them.
@@ -71,6 +77,7 @@ $$;
 
 GRANT EXECUTE ON FUNCTION
     auth_offer_secret(text, bytea, timestamptz),
+    auth_secret(text),
     auth_sealed_values(text, bytea),
     auth_reseal(text, bytea, bytea, bytea)
 TO fanfare_auth;

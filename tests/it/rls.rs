@@ -206,9 +206,8 @@ async fn the_owner_forgets_nothing_but_nobody_becomes_the_owner() -> Result<()> 
         assert!(rows.context("the owner reads all")? >= 1, "{table} has no row to protect: this suite proves less");
     }
     let pool = home.as_role("fanfare_app").await?;
-    let member: bool = sqlx::query_scalar("SELECT pg_has_role('fanfare_app', 'fanfare_owner', 'MEMBER')")
-        .fetch_one(&pool)
-        .await?;
+    let member: bool =
+        sqlx::query_scalar("SELECT pg_has_role('fanfare_app', 'fanfare_owner', 'MEMBER')").fetch_one(&pool).await?;
     assert!(!member);
     Ok(())
 }
@@ -325,7 +324,8 @@ async fn auth_reads_no_table_and_the_feed_writes_none() -> Result<()> {
 #[tokio::test]
 async fn a_pooled_connection_carries_nothing_from_one_tenant_to_the_next() -> Result<()> {
     let home = home().await?;
-    let one = StoreOptions { app_connections_max: 1, ..options(&home.database, &home.clock, MasterKey::new(MASTER_KEY)) };
+    let one =
+        StoreOptions { app_connections_max: 1, ..options(&home.database, &home.clock, MasterKey::new(MASTER_KEY)) };
     let store = Store::connect(one).await?;
     let shared = Home { store, database: home.database, clock: home.clock };
     let (ann, bob) = furnished(&shared).await?;

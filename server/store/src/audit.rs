@@ -186,11 +186,10 @@ impl TenantStore {
     pub async fn verify_audit(&self) -> Result<Option<u64>, StoreError> {
         // One snapshot for head and pages: rows appended meanwhile are not mistaken for a difference.
         let mut tx = Scope::Tenant(self.id()).begin_snapshot(&self.inner.app).await?;
-        let head: Option<(i64, [u8; 32])> =
-            sqlx::query_as("SELECT number, hash FROM audit_heads WHERE tenant_id = $1")
-                .bind(self.id().to_bytes())
-                .fetch_optional(&mut *tx)
-                .await?;
+        let head: Option<(i64, [u8; 32])> = sqlx::query_as("SELECT number, hash FROM audit_heads WHERE tenant_id = $1")
+            .bind(self.id().to_bytes())
+            .fetch_optional(&mut *tx)
+            .await?;
         let (mut number, mut hash) = (0_i64, [0; 32]);
         loop {
             let links: Vec<Link> = sqlx::query_as(

@@ -1,7 +1,5 @@
 //! What can go wrong in the store, and the one place where Postgres's words become ours.
 
-use std::error::Error as _;
-
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::seal::SealError;
@@ -142,15 +140,16 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(refusal) => {
                 let code = refusal.code().unwrap_or_default();
-                // A fatal error ends the connection: whatever it says, there is no database to work with just now.
-                if refusal.try_downcast_ref::<PgDatabaseError>().is_some_and(is_fatal) {
-                    return Self::Unavailable(error);
-                }
+                let fatal = refusal.try_downcast_ref::<PgDatabaseError>().is_some_and(is_fatal);
                 match (refusal.constraint().and_then(conflict), code.get(..2).unwrap_or_default()) {
                     (Some(conflict), _) => Self::Conflict(conflict),
                     // Connection lost, rolled back for another transaction, out of resources, stopped by an operator
                     // or a timeout, a lock that was not free in time.
                     (None, "08" | "40" | "53" | "57") => Self::Unavailable(error),
+                    // No such login or database: waiting does not help.
+                    (None, "28" | "3D") => Self::Database(error),
+                    // What else ends a connection leaves no database to work with just now.
+                    (None, _) if fatal => Self::Unavailable(error),
                     (None, _) if code == "55P03" => Self::Unavailable(error),
                     // U+0000 in a text and in JSON, and checks of the schema.
                     (None, _) if matches!(&*code, "22021" | "22P05" | "23514") => Self::NotStorable,
@@ -176,11 +175,5 @@ impl StoreError {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::IdempotencyBusy)
-    }
-
-    /// The database's own words, for the log.
-    #[must_use]
-    pub fn inner_story(&self) -> Option<String> {
-        self.source().map(ToString::to_string)
     }
 }

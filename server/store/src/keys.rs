@@ -162,8 +162,10 @@ pub(crate) async fn insert(
 pub(crate) async fn insert_platform_key(write: &mut Write, inner: &Inner, app: AppId) -> Result<(), StoreError> {
     let pattern = |text| Pattern::parse(text).expect("the platform's patterns are valid");
     let read: Operations = [Operation::Subscribe, Operation::History, Operation::Sign].into_iter().collect();
-    let capabilities =
-        Capabilities::new(vec![(pattern("$stats:*"), Operations::NONE.with(Operation::Subscribe)), (pattern("**"), read)]);
+    let capabilities = Capabilities::new(vec![
+        (pattern("$stats:*"), Operations::NONE.with(Operation::Subscribe)),
+        (pattern("**"), read),
+    ]);
     let new = NewKey { name: "platform".to_owned(), capabilities, expires_at: None };
     insert(write, inner, app, "platform", new).await.map(drop)
 }
@@ -211,12 +213,11 @@ impl AppStore {
     /// [`StoreError::Full`] when the app has [`KEYS_MAX`].
     pub async fn create_key(&self, new: NewKey) -> Result<(KeyRecord, PrintedKey), StoreError> {
         let mut write = self.write().await?;
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM keys WHERE app_id = $1 AND kind = 'api' AND revoked_at IS NULL",
-        )
-        .bind(self.id().to_bytes())
-        .fetch_one(&mut *write.tx)
-        .await?;
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM keys WHERE app_id = $1 AND kind = 'api' AND revoked_at IS NULL")
+                .bind(self.id().to_bytes())
+                .fetch_one(&mut *write.tx)
+                .await?;
         if count >= i64::from(KEYS_MAX) {
             return Err(StoreError::Full { what: "keys", max: KEYS_MAX });
         }
@@ -283,11 +284,12 @@ impl AppStore {
     /// When the master key does not open it.
     pub async fn platform_key(&self) -> Result<SigningKey, StoreError> {
         let mut tx = self.begin().await?;
-        let (id, sealed): ([u8; 16], Vec<u8>) =
-            sqlx::query_as("SELECT id, sealed FROM keys WHERE app_id = $1 AND kind = 'platform' AND sealed IS NOT NULL")
-                .bind(self.id().to_bytes())
-                .fetch_one(&mut *tx)
-                .await?;
+        let (id, sealed): ([u8; 16], Vec<u8>) = sqlx::query_as(
+            "SELECT id, sealed FROM keys WHERE app_id = $1 AND kind = 'platform' AND sealed IS NOT NULL",
+        )
+        .bind(self.id().to_bytes())
+        .fetch_one(&mut *tx)
+        .await?;
         let secret = open(self.inner(), &id, &sealed)?;
         Ok(SigningKey { id: KeyId::from_bytes(id), secret })
     }

@@ -12,7 +12,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 /// Makes roles and schema if they are missing and applies what was not applied. Servers that start at once take turns.
 pub(crate) async fn run(options: &PgConnectOptions) -> Result<(), StoreError> {
     let mut connection = options.connect().await?;
-    connection.execute(sqlx::raw_sql(include_str!("../../../migrations/roles.sql"))).await?;
+    let roles = sqlx::raw_sql(include_str!("../../../migrations/roles.sql"));
+    connection.execute(roles).await.map_err(not_allowed)?;
     connection.execute(sqlx::raw_sql("SET ROLE fanfare_owner; SET search_path = fanfare")).await?;
     // A newer version may have migrated further already: it does so in steps that this version survives.
     let mut migrations = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
@@ -20,6 +21,14 @@ pub(crate) async fn run(options: &PgConnectOptions) -> Result<(), StoreError> {
     migrations.run_direct(None, &mut connection, false).await?;
     connection.close().await?;
     Ok(())
+}
+
+/// Makes plain what a login without the right to make roles runs into.
+fn not_allowed(error: sqlx::Error) -> StoreError {
+    let insufficient = error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"));
+    let problem = "cannot be made or taken on by this login: give it CREATEROLE, or have somebody who has make the \
+        roles and grant them to it";
+    if insufficient { StoreError::Role { role: "fanfare_owner", problem } } else { error.into() }
 }
 
 /// Refuses a database that lacks a migration this version needs.

@@ -111,7 +111,9 @@ mod tests {
             Standing { reaches_more: true, ..fine() },
             Standing { can_be_taken_on: false, ..fine() },
         ] {
-            assert!(refuse("fanfare_app", wrong.problem()).is_err_and(|error| error.to_string().contains("fanfare_app")));
+            assert!(
+                refuse("fanfare_app", wrong.problem()).is_err_and(|error| error.to_string().contains("fanfare_app"))
+            );
         }
     }
 }

@@ -9,7 +9,9 @@ use crate::audit::{self, Entry};
 use crate::auth::{as_auth, as_member, create_owner, create_tenant, furnish, hold};
 use crate::scope::{Tx, Write};
 use crate::store::Inner;
-use crate::{Account, AppRecord, Auth, NewAccount, Origin, SessionTerms, StoreError, Token, apps, chance, keys, sessions};
+use crate::{
+    Account, AppRecord, Auth, NewAccount, Origin, SessionTerms, StoreError, Token, apps, chance, keys, sessions,
+};
 
 /// A tenant that waits for its owner.
 #[derive(Debug, Clone)]
@@ -39,9 +41,8 @@ impl Auth {
     /// When Postgres is away, or the master key does not open the key.
     pub async fn welcome(&self, tenant_name: &str) -> Result<Option<Welcome>, StoreError> {
         let mut tx = self.inner.auth.begin().await?;
-        let state: State = sqlx::query_as("SELECT has_tenants, unclaimed FROM auth_welcome_state()")
-            .fetch_one(&mut *tx)
-            .await?;
+        let state: State =
+            sqlx::query_as("SELECT has_tenants, unclaimed FROM auth_welcome_state()").fetch_one(&mut *tx).await?;
         let (mut tx, tenant, app, key) = match state {
             State { unclaimed: Some(tenant), .. } => {
                 let tenant = TenantId::from_bytes(tenant);
@@ -91,7 +92,8 @@ impl Auth {
         let (app, key) = first_of(&mut tx, &self.inner, tenant).await?;
         as_member(&mut tx, tenant).await?;
         let mut write = Write { tx, tenant, actor: Some(user.id), ip: origin.ip.clone() };
-        let entry = Entry::new("tenant.claimed", tenant).after(json!({ "name": account.tenant_name, "owner": user.id }));
+        let entry =
+            Entry::new("tenant.claimed", tenant).after(json!({ "name": account.tenant_name, "owner": user.id }));
         audit::append(&mut write, &self.inner, entry).await?;
         let mut tx = write.tx;
         as_auth(&mut tx).await?;
@@ -125,6 +127,7 @@ async fn first_of(tx: &mut Tx, inner: &Inner, tenant: TenantId) -> Result<(AppRe
     as_auth(tx).await?;
     let secret = keys::open(inner, &id, &sealed)?;
     let text = std::str::from_utf8(secret.expose()).ok();
-    let secret = text.and_then(KeySecret::parse).ok_or_else(|| StoreError::corrupt("keys", "a sealed secret is none"))?;
+    let secret =
+        text.and_then(KeySecret::parse).ok_or_else(|| StoreError::corrupt("keys", "a sealed secret is none"))?;
     Ok((app, PrintedKey { id: KeyId::from_bytes(id), secret }))
 }

@@ -150,9 +150,8 @@ async fn old_revisions_of_an_acl_are_kept_up_to_a_bound() -> Result<()> {
     for version in 1..=60 {
         ann.app.put_acl(version, Vec::new()).await?;
     }
-    let kept: Vec<i64> = sqlx::query_scalar("SELECT revision FROM acls ORDER BY revision")
-        .fetch_all(&home.behind().await?)
-        .await?;
+    let kept: Vec<i64> =
+        sqlx::query_scalar("SELECT revision FROM acls ORDER BY revision").fetch_all(&home.behind().await?).await?;
     assert_eq!(kept, (12..=61).collect::<Vec<_>>());
     Ok(())
 }
@@ -247,7 +246,8 @@ async fn hostile_texts_are_stored_as_they_are_or_refused() -> Result<()> {
     let home = home().await?;
     let ann = home.sign_up("ann").await?;
     let long = "x".repeat(100);
-    for text in ["'; DROP TABLE apps; --", "\\'", "%s$1", "=cmd|' /C calc'!A0", "\u{202e}🦀", "a\r\nb", long.as_str()] {
+    for text in ["'; DROP TABLE apps; --", "\\'", "%s$1", "=cmd|' /C calc'!A0", "\u{202e}🦀", "a\r\nb", long.as_str()]
+    {
         let (key, _) = ann.app.create_key(new_key(text)).await?;
         assert_eq!(ann.app.key(key.id).await?.name, text);
         let app = ann.tenant.create_app(text).await?;
@@ -273,9 +273,8 @@ async fn hostile_texts_are_stored_as_they_are_or_refused() -> Result<()> {
 async fn capabilities_keep_the_order_in_which_they_were_written() -> Result<()> {
     let home = home().await?;
     let ann = home.sign_up("ann").await?;
-    let entries = ["zebra:longest:pattern", "b", "aa"].map(|text| {
-        Pattern::parse(text).map(|pattern| (pattern, Operations::NONE.with(Operation::Publish)))
-    });
+    let entries = ["zebra:longest:pattern", "b", "aa"]
+        .map(|text| Pattern::parse(text).map(|pattern| (pattern, Operations::NONE.with(Operation::Publish))));
     let capabilities = Capabilities::new(entries.into_iter().collect::<Result<_, _>>()?);
     let new = NewKey { capabilities: capabilities.clone(), ..new_key("backend") };
     let (key, _) = ann.app.create_key(new).await?;

@@ -52,8 +52,10 @@ async fn a_login_that_cannot_take_the_roles_on_is_refused_by_name() -> Result<()
     let clock: Arc<dyn fanfare_core::Clock> = home.clock.clone();
     let refused = Store::connect(StoreOptions::new(url.as_str(), MasterKey::new(MASTER_KEY), clock)).await;
     let check = Store::check_roles(&url).await;
+    let migrated = Store::migrate(&url).await;
     sqlx::raw_sql(AssertSqlSafe(format!("DROP ROLE {guest}"))).execute(&login).await?;
     assert!(matches!(refused, Err(StoreError::Role { role: "fanfare_app", .. })), "{refused:?}");
+    assert!(matches!(migrated, Err(StoreError::Role { role: "fanfare_owner", .. })), "{migrated:?}");
     assert!(matches!(check, Err(StoreError::Role { role: "fanfare_app", .. })), "{check:?}");
     Ok(())
 }
