@@ -39,13 +39,15 @@ const CLOSE_WITHIN_S: u32 = 5;
 const NORMAL: u16 = 1000;
 
 /// Serves one connection from its handshake to its end.
-pub(crate) async fn serve<R: Reader>(
+///
+/// No `async fn`: that would keep a second place for every argument in each idle connection's task.
+pub(crate) fn serve<R: Reader>(
     node: Arc<Node>,
     permit: ConnectionPermit,
     handshake: Handshake,
     mut reader: R,
     outbox: Arc<Outbox>,
-) {
+) -> impl Future<Output = ()> + Send {
     let entry = Arc::clone(&permit.entry);
     entry.register(&outbox);
     let mut connection = Connection {
@@ -67,7 +69,7 @@ pub(crate) async fn serve<R: Reader>(
         node,
     };
     connection.start();
-    poll_fn(|context| connection.poll(&mut reader, context)).await;
+    poll_fn(move |context| connection.poll(&mut reader, context))
 }
 
 /// What a command that had to wait has come to.

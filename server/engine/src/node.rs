@@ -398,17 +398,18 @@ impl Node {
         self.counted(&entry, entry.admit(self.clock.monotonic(), place))
     }
 
-    /// One connection's whole life, from the answered handshake to the closed socket.
-    pub async fn serve_connection<R: Reader>(
+    /// One connection's whole life, from the answered handshake to the closed socket. What it returns is as small as the
+    /// connection: it becomes a task of its own.
+    pub fn serve_connection<R: Reader>(
         self: &Arc<Self>,
         permit: ConnectionPermit,
         handshake: Handshake,
         reader: R,
         sink: Box<dyn Sink>,
-    ) {
+    ) -> impl Future<Output = ()> + Send + use<R> {
         let id = ConnectionId::new(self.clock.unix_ms(), self.chance.next());
         let outbox = Outbox::new(id, Wire::NativeJson, sink);
-        connection::serve(Arc::clone(self), permit, handshake, reader, outbox).await;
+        connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
     }
 
     /// Once a second until `stop`: heartbeats, expiry, sweeps, live figures.
