@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::Body;
 use fanfare_core::Limit;
-use fanfare_engine::{Handshake, Node, Quota, Sink};
+use fanfare_engine::{Node, Quota, Sink};
 use fanfare_protocol::websocket;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -66,20 +66,10 @@ impl Endpoint for Gateway {
         accepted: Accepted,
         reader: WebSocketReader<L>,
         sink: Box<dyn Sink>,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> impl Future<Output = ()> + Send + use<L> {
         let Accepted { permit, handshake, bounds: _ } = accepted;
-        serve(&self.node, permit, handshake, reader, sink)
+        self.node.serve_connection(permit, handshake, reader, sink)
     }
-}
-
-fn serve<L: Link>(
-    node: &Arc<Node>,
-    permit: fanfare_engine::ConnectionPermit,
-    handshake: Handshake,
-    reader: WebSocketReader<L>,
-    sink: Box<dyn Sink>,
-) -> impl Future<Output = ()> + Send {
-    node.serve_connection(permit, handshake, reader, sink)
 }
 
 /// Says how much of the key's rate is left. The policy is the burst and the time in which the rate refills it.

@@ -89,6 +89,11 @@ fn router(node: &Arc<Node>, options: Options) -> Router {
     let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
     let context = Context { node: Arc::clone(node), options: Arc::new(options) };
     let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
+    guarded(edge, router)
+}
+
+/// Whatever a handler does, even panic, the edge answers with a document and the request's id.
+fn guarded(edge: Edge, router: Router) -> Router {
     edge.around(router.layer(CatchPanicLayer::new()))
 }
 
@@ -146,5 +151,42 @@ impl utoipa::Modify for Security {
             .description(Some("A channel token, or a key."));
         components.add_security_scheme("key", SecurityScheme::Http(key.build()));
         components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use fanfare_core::id::RequestId;
+    use http::Request;
+    use tower::ServiceExt as _;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_an_error_of_ours() {
+        let broken = get(async || -> &'static str { panic!("a defect") });
+        let edge = Edge::new("http://errors.example", || RequestId::new(1, 1));
+        let router = guarded(edge, Router::new().route("/", broken));
+        let Ok(response) = router.oneshot(Request::new(Body::empty())).await;
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body(), 10_000).await.expect("is short");
+        let problem: serde_json::Value = serde_json::from_slice(&body).expect("is a document");
+        assert_eq!(
+            (&problem["code"], &problem["request_id"]),
+            (&"internal".into(), &RequestId::new(1, 1).to_string().into())
+        );
+        assert!(!String::from_utf8_lossy(&body).contains("a defect"), "what broke is not told");
+    }
+
+    #[test]
+    fn every_operation_has_an_id_a_summary_and_a_problem() {
+        let document = serde_json::to_value(openapi()).expect("prints");
+        for (path, operations) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in operations.as_object().expect("operations") {
+                let named = ["operationId", "summary"].iter().all(|field| operation[field].is_string());
+                let fails = path == "/v1/time" || operation["responses"]["default"].is_object();
+                assert!(named && fails, "{method} {path}");
+            }
+        }
     }
 }

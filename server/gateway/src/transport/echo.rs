@@ -45,9 +45,14 @@ impl Endpoint for Echo {
         self.bounds
     }
 
-    async fn converse<L: Link>(&self, (): (), reader: WebSocketReader<L>, sink: Box<dyn Sink>) {
+    fn converse<L: Link>(
+        &self,
+        (): (),
+        reader: WebSocketReader<L>,
+        sink: Box<dyn Sink>,
+    ) -> impl Future<Output = ()> + Send + use<L> {
         let mut conversation = Conversation { reader, sink, waiting: VecDeque::new(), ending: false };
-        std::future::poll_fn(|context| conversation.poll(context)).await;
+        std::future::poll_fn(move |context| conversation.poll(context))
     }
 }
 
