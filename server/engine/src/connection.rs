@@ -290,13 +290,26 @@ impl Connection {
                 self.probed = false;
                 self.replies.extend(pongs.iter().map(|payload| reader.pong_frame(payload)));
                 match self.phase {
-                    Phase::Open if goodbye => self.say_goodbye(reader, NORMAL, ""),
+                    Phase::Open if goodbye => {
+                        self.say_goodbye(reader, NORMAL, "");
+                        // Both have said it: nothing is waited for, but what the socket would not take yet.
+                        if self.outbox.flush() == Flushed::Empty {
+                            self.phase = Phase::Ended;
+                        }
+                    }
                     // The answer to our own goodbye: the link is ours to end (RFC 6455 §7.1.1).
                     Phase::Closing if goodbye => self.phase = Phase::Ended,
                     Phase::Open | Phase::Closing | Phase::Ended => {}
                 }
             }
-            Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => self.say_goodbye(reader, status, reason),
+            Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => {
+                self.say_goodbye(reader, status, reason);
+                // Ended here, unread bytes would turn the end into a reset and the client would miss the reason: the
+                // write side ends, what still comes is read and thrown away.
+                if self.outbox.flush() == Flushed::Empty {
+                    self.outbox.end();
+                }
+            }
             Poll::Ready(Err(ReceiveError::Io(_) | ReceiveError::Ended)) => self.phase = Phase::Ended,
         }
         true
@@ -304,7 +317,7 @@ impl Connection {
 
     fn on_binary(&mut self) {
         let problem = Problem::new(ErrorCode::ProtocolError, "This protocol is text; the frame was binary.");
-        self.replies.push(native::error(None, &problem).websocket().clone());
+        self.refuse(None, &problem);
     }
 
     /// Writes the answers of this round.
@@ -336,16 +349,6 @@ impl Connection {
         self.phase = Phase::Closing;
         self.leave_all();
         self.outbox.tick_at(self.node.second().saturating_add(CLOSE_WITHIN_S));
-        // A peer that said goodbye first, or broke the link, needs no waiting for.
-        if status < 4000 && self.outbox.flush() != Flushed::Gone {
-            self.finish_write();
-        }
-    }
-
-    fn finish_write(&mut self) {
-        if self.outbox.flush() == Flushed::Empty {
-            self.phase = Phase::Ended;
-        }
     }
 
     fn leave_all(&mut self) {

@@ -143,7 +143,11 @@ impl Faults {
         if bytes.contains(&text.len()) {
             return Ok(Some(text));
         }
-        self.add(at, format!("must have {} to {} bytes, not {}", bytes.start(), bytes.end(), text.len()));
+        if *bytes.end() == usize::MAX {
+            self.add(at, "must not be empty");
+        } else {
+            self.add(at, format!("must have {} to {} bytes, not {}", bytes.start(), bytes.end(), text.len()));
+        }
         Ok(None)
     }
 

@@ -51,7 +51,6 @@ impl Connection {
     fn on_command(&mut self, command: Command) {
         let Command { id, kind } = command;
         let app = self.entry.app();
-        let unconnected = self.session.subject().is_none();
         let outcome = match self.session.admit(&kind, &app, self.node.clock.monotonic()) {
             Err(error) => Err(error),
             Ok(()) => match kind {
@@ -69,12 +68,7 @@ impl Connection {
         };
         if let Err(error) = outcome {
             AppStats::add(&self.entry.stats.refused, 1);
-            let problem = error.problem();
-            self.refuse(Some(id), &problem);
-            // Nothing can follow a connect that failed: the close code says whether to come back, and with what.
-            if unconnected {
-                self.close_with = Some(problem.code);
-            }
+            self.refuse(Some(id), &error.problem());
         }
     }
 
@@ -82,8 +76,12 @@ impl Connection {
         self.replies.push(native::reply(id, reply).websocket().clone());
     }
 
-    fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
+    pub(super) fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
         self.replies.push(native::error(id, problem).websocket().clone());
+        // Before connect a refusal is the end: the close code says whether to come back, and with what.
+        if self.session.subject().is_none() {
+            self.close_with = Some(problem.code);
+        }
     }
 
     fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
