@@ -20,6 +20,8 @@ pub struct WebSocketReader<L> {
     /// What came right behind the request for this socket, until it is decoded.
     early: Box<[u8]>,
     goodbye: Goodbye,
+    /// The client broke the rules: what it still sends is thrown away.
+    broken: bool,
 }
 
 /// Whether the client has said goodbye, and with which status.
@@ -34,36 +36,33 @@ impl<L: Link> WebSocketReader<L> {
     /// A reader of what follows on a link, of which some bytes were read already.
     #[must_use]
     pub fn new(link: L, early: Vec<u8>, options: Options) -> Self {
-        Self { link, decoder: Decoder::new(options), early: early.into_boxed_slice(), goodbye: Goodbye::No }
+        Self { link, decoder: Decoder::new(options), early: early.into_boxed_slice(), goodbye: Goodbye::No, broken: false }
     }
-}
 
-/// Decodes, and tells whether anything was handed over.
-fn decode(
-    decoder: &mut Decoder,
-    goodbye: &mut Goodbye,
-    bytes: &mut [u8],
-    each: &mut dyn FnMut(Inbound<'_>),
-) -> Result<bool, Violation> {
-    let mut handed = false;
-    decoder.decode(bytes, &mut |event| {
-        handed = true;
-        each(match event {
-            Event::Text(text) => Inbound::Text(text),
-            Event::Binary(bytes) => Inbound::Binary(bytes),
-            Event::Ping(payload) => Inbound::Ping(payload),
-            Event::Pong(_) => Inbound::Pong,
-            Event::Close(said) => {
-                *goodbye = said.map_or(Goodbye::Silent, |said| Goodbye::Status(said.status));
-                Inbound::Close
-            }
+    /// Decodes, and tells whether anything was handed over.
+    fn decode(&mut self, bytes: &mut [u8], each: &mut dyn FnMut(Inbound<'_>)) -> Result<bool, ReceiveError> {
+        if self.broken {
+            return Ok(false);
+        }
+        let (mut handed, goodbye) = (false, &mut self.goodbye);
+        let decoded = self.decoder.decode(bytes, &mut |event| {
+            handed = true;
+            each(match event {
+                Event::Text(text) => Inbound::Text(text),
+                Event::Binary(bytes) => Inbound::Binary(bytes),
+                Event::Ping(payload) => Inbound::Ping(payload),
+                Event::Pong(_) => Inbound::Pong,
+                Event::Close(said) => {
+                    *goodbye = said.map_or(Goodbye::Silent, |said| Goodbye::Status(said.status));
+                    Inbound::Close
+                }
+            });
         });
-    })?;
-    Ok(handed)
-}
-
-const fn broken(violation: Violation) -> ReceiveError {
-    ReceiveError::Protocol { status: violation.status, reason: violation.reason }
+        self.broken = decoded.is_err();
+        decoded
+            .map(|()| handed)
+            .map_err(|Violation { status, reason, .. }| ReceiveError::Protocol { status, reason })
+    }
 }
 
 impl<L: Link> Reader for WebSocketReader<L> {
@@ -72,17 +71,19 @@ impl<L: Link> Reader for WebSocketReader<L> {
         context: &mut Context<'_>,
         each: &mut dyn FnMut(Inbound<'_>),
     ) -> Poll<Result<(), ReceiveError>> {
-        let Self { link, decoder, early, goodbye } = self;
-        if !early.is_empty() && decode(decoder, goodbye, &mut std::mem::take(early), each).map_err(broken)? {
-            return Poll::Ready(Ok(()));
+        if !self.early.is_empty() {
+            let mut early = std::mem::take(&mut self.early);
+            if self.decode(&mut early, each)? {
+                return Poll::Ready(Ok(()));
+            }
         }
         with_scratch(|scratch| {
             loop {
-                let bytes = ready!(link.poll_read(context, scratch))?;
+                let bytes = ready!(self.link.poll_read(context, scratch))?;
                 if bytes.is_empty() {
                     return Poll::Ready(Err(ReceiveError::Ended));
                 }
-                if decode(decoder, goodbye, bytes, each).map_err(broken)? {
+                if self.decode(bytes, each)? {
                     return Poll::Ready(Ok(()));
                 }
             }
