@@ -23,7 +23,7 @@ pub(crate) fn target() -> PathBuf {
 /// A program at the root of the work tree.
 pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(name);
-    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command.args(arguments).current_dir(root()).stdin(Stdio::null()).env("CARGO_TERM_COLOR", "never");
     // Cargo describes xtask to us; passed on, it would make cargo rebuild whatever looks at such variables.
     for (variable, _) in std::env::vars_os() {
         let about_us = variable.to_str().is_some_and(|name| {

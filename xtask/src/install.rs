@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::command::{answer, logged, program};
 use crate::report::Done;
 
-pub(crate) use postgres::postgres;
+pub(crate) use postgres::{find as find_postgres, postgres};
 
 const NODE_MAJOR_MIN: u32 = 20;
 

@@ -35,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.release {
         server.arg("--release");
     }
-    server.args(["--", "serve"]).args(&options.serve).stdin(Stdio::inherit());
+    // From here on it is a person's terminal.
+    server.args(["--", "serve"]).args(&options.serve).stdin(Stdio::inherit()).env_remove("CARGO_TERM_COLOR");
     Err(server.exec()).context("start cargo")
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use fanfare_load::platform::{Options, Platform};
 
 use crate::command::{cargo, log_path, logged, target};
+use crate::install;
 use crate::report::Done;
 
 /// Builds the server and the load generator.
@@ -21,7 +22,9 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Starts a server with a Postgres of its own; it stops when it is dropped.
 pub(crate) fn start(log: &str) -> Result<Platform> {
-    Platform::start(&Options { log: Some(log_path(log)?), ..Options::new(binary(), log) })
+    let place = install::find_postgres().context("no Postgres here: the stage \"postgres\" installs it")?;
+    let variables = vec![("FANFARE_PG_BIN".to_owned(), place.display().to_string())];
+    Platform::start(&Options { log: Some(log_path(log)?), variables, ..Options::new(binary(), log) })
 }
 
 /// The app and the key that the server made at its first start, as its clients expect them.

