@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 use crate::TIMEOUT;
-use crate::ledger::{Journal, Payload, Position, Reason, Seen};
+use crate::ledger::{Journal, Ledger, Outcome, Payload, Position, Publish, Reason, Seen};
 
 /// The native subprotocol.
 pub const SUBPROTOCOL: &str = "fanfare.v1.json";
@@ -147,6 +147,24 @@ impl Client {
     /// When it is refused.
     pub async fn publish(&mut self, channel: &str, data: impl Into<Value>) -> Result<Value> {
         self.ok("publish", json!({ "channel": channel, "data": data.into() })).await
+    }
+
+    /// Publishes data and enters how that ended into a ledger.
+    ///
+    /// # Errors
+    /// When the link breaks.
+    pub async fn publish_into(&mut self, ledger: &mut Ledger, channel: &str, data: impl Into<Value>) -> Result<()> {
+        let data = data.into();
+        let payload = Payload::of(data.to_string().as_bytes());
+        let outcome = match self.command("publish", json!({ "channel": channel, "data": data })).await? {
+            Ok(ok) => {
+                let position = ok["position"].as_str().and_then(Position::parse);
+                Outcome::Acked(position.context("a position reads <lineage>.<seq>")?)
+            }
+            Err(_) => Outcome::Nacked,
+        };
+        ledger.publish(Publish { publisher: self.name.clone(), channel: channel.to_owned(), payload, outcome });
+        Ok(())
     }
 
     /// The next push, whatever it is.
