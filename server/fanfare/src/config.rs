@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 use fanfare_core::secret::SecretBytes;
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format as _, Toml};
 use serde::Deserialize;
 
@@ -289,13 +290,15 @@ fn explain(error: figment::Error, file: Option<&Path>) -> anyhow::Error {
     for one in error {
         let from_env = one.metadata.as_ref().is_some_and(|source| source.name.contains("environment"));
         let place = match (from_env, file) {
-            (true, _) | (false, None) => {
-                let name = one.path.join("__").to_ascii_uppercase();
-                if name.is_empty() { "in the environment".to_owned() } else { format!("in FANFARE_{name}") }
-            }
-            (false, Some(path)) => format!("in {}, key `{}`", path.display(), one.path.join(".")),
+            (true, _) | (false, None) if one.path.is_empty() => "in the environment".to_owned(),
+            (true, _) | (false, None) => format!("FANFARE_{}", one.path.join("__").to_ascii_uppercase()),
+            (false, Some(path)) => format!("{}, `{}`", path.display(), one.path.join(".")),
         };
-        text.push_str(&format!("\n  {place}: {}", one.kind));
+        let why = match &one.kind {
+            Kind::UnknownField(_, known) => format!("there is no such key here; there are {}", known.join(", ")),
+            kind => kind.to_string(),
+        };
+        text.push_str(&format!("\n  {place}: {why}"));
     }
     text.push_str("\n`fanfare config` prints every key with its meaning");
     anyhow!(text)
@@ -321,6 +324,37 @@ mod tests {
             TEXT.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).flat_map(|line| [line, "\n"]).collect();
         let options = parse(&all).expect("keys that are off by default are valid too");
         assert!(options.database_url.is_some() && options.public.control_url.is_some() && options.data.is_some());
+    }
+
+    #[test]
+    fn the_printed_whole_leaves_no_key_out() {
+        let sections = [
+            "",
+            "listen.",
+            "public.",
+            "gateway.",
+            "gateway.http.",
+            "control.",
+            "node.",
+            "memory.",
+            "store.",
+            "log.",
+            "stop.",
+        ];
+        for section in sections {
+            let figment = Figment::from(Toml::string(&format!("{section}no_such_key = 1")));
+            let Kind::UnknownField(_, known) = figment.extract::<Options>().expect_err("refused").kind else {
+                panic!("{section} takes unknown keys");
+            };
+            for key in known {
+                let told = [format!("{key} = "), format!("[{section}{key}]")];
+                let is_told = TEXT.lines().any(|line| {
+                    let line = line.strip_prefix("#: ").unwrap_or(line);
+                    told.iter().any(|told| line.starts_with(told))
+                });
+                assert!(is_told, "`{section}{key}` is not in the printed whole");
+            }
+        }
     }
 
     #[test]

@@ -45,7 +45,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// The first list may be long.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// With the time an answer may take, a change after an outage is in force within five seconds of its end.
+const RETRY_MAX: Duration = Duration::from_secs(2);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known of the feed, for readiness and metrics.
@@ -118,21 +119,25 @@ impl FeedTask {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             let Err(error) = self.follow(&feed, &mut backoff).await;
-            let wait = backoff.next();
-            warn!(%error, wait_ms = wait.as_millis(), "Postgres does not answer; known apps are served as before");
-            pause(wait).await;
+            // Said once for each outage; readiness and metrics go on saying it.
+            if backoff.is_fresh() {
+                warn!(%error, "Postgres does not answer; known apps are served as before");
+            } else {
+                debug!(%error, "Postgres does not answer yet");
+            }
+            pause(backoff.next()).await;
         }
     }
 
     /// Reads everything, then what changes, until the store does not answer.
     async fn follow(&self, feed: &Feed, backoff: &mut Backoff) -> Result<std::convert::Infallible, FeedError> {
-        // Listening begins before reading, so that nothing falls between both.
-        let mut listener = Listener::new(feed);
-        listener.try_listen().await;
         let key = within(ANSWER_WITHIN, feed.position_key()).await?;
         if key.secret() != self.position_key.secret() {
             error!("this is another database than the one of the snapshot: start the server again");
         }
+        // Listening begins before reading, so that nothing falls between both.
+        let mut listener = Listener::new(feed);
+        listener.try_listen().await;
         let apps = within(FIRST_ANSWER_WITHIN, feed.all()).await?;
         let mut version = apps.iter().map(|app| app.version).max().unwrap_or_default();
         self.replace(apps);

@@ -81,6 +81,11 @@ impl Backoff {
         whole.mul_f64(dice.mul_add(0.5, 0.5))
     }
 
+    /// Whether nothing has failed since it was made or worked last.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.next == self.min
+    }
+
     /// It worked: the next trouble starts from the beginning.
     pub(crate) const fn reset(&mut self) {
         self.next = self.min;

@@ -13,6 +13,7 @@ mod config;
 mod control_plane;
 mod database;
 mod feed;
+mod files;
 mod lifecycle;
 mod master_key;
 mod migrate;

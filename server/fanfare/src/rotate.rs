@@ -21,43 +21,42 @@ use crate::out;
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let data = options.data_dir()?;
-    let in_file = options.master_key.is_none();
-    let keys = if in_file {
-        ensure!(master_key::path(&data).exists(), "there is no master key in {} yet", data.display());
-        MasterKeys::next(&data)?
-    } else {
-        let keys = MasterKeys::load(options, &data)?;
-        if keys.previous.is_none() {
-            bail!(
-                "set FANFARE_MASTER_KEY to the new key and FANFARE_MASTER_KEY_PREVIOUS to the one before, on every \
-                 node, restart them, and run this with the same"
-            );
-        }
-        keys
-    };
     let database = Database::open(options, &data).await?;
-    let sealed = if in_file && database.is_shared() {
-        Err(anyhow::anyhow!(
-            "a server is running with the key in {}: stop it, run this, and start it again",
-            master_key::path(&data).display()
-        ))
+    let rotated = if options.master_key.is_some() {
+        configured(&database, options, &data).await
     } else {
-        reseal(&database, options, &keys, &data).await
+        in_file(&database, options, &data).await
     };
     database.close().await;
-    let count = sealed?;
-    if in_file {
-        let (new, path) = (master_key::next_path(&data), master_key::path(&data));
-        fs::rename(&new, &path).with_context(|| format!("cannot put the new key in place of {}", path.display()))?;
-        out::line(format_args!(
-            "{count} secrets are sealed under a new master key in {}. Keep a copy.",
-            path.display()
-        ));
-    } else {
-        out::line(format_args!(
-            "{count} secrets are sealed under FANFARE_MASTER_KEY; the previous key can be dropped."
-        ));
+    rotated
+}
+
+async fn configured(database: &Database, options: &Options, data: &Path) -> Result<()> {
+    let keys = MasterKeys::load(options, data)?;
+    if keys.previous.is_none() {
+        bail!(
+            "set FANFARE_MASTER_KEY to the new key and FANFARE_MASTER_KEY_PREVIOUS to the one before, on every node, \
+             restart them, and run this with the same"
+        );
     }
+    let count = reseal(database, options, &keys, data).await?;
+    out::line(format_args!("{count} secrets are sealed under FANFARE_MASTER_KEY; the previous key can be dropped."));
+    Ok(())
+}
+
+async fn in_file(database: &Database, options: &Options, data: &Path) -> Result<()> {
+    let path = master_key::path(data);
+    ensure!(path.exists(), "there is no master key in {} yet", data.display());
+    ensure!(
+        !database.is_shared(),
+        "a server is running with the key in {}: stop it, run this, and start it again",
+        path.display()
+    );
+    let keys = MasterKeys::next(data)?;
+    let count = reseal(database, options, &keys, data).await?;
+    fs::rename(master_key::next_path(data), &path)
+        .with_context(|| format!("cannot put the new key in place of {}", path.display()))?;
+    out::line(format_args!("{count} secrets are sealed under a new master key in {}. Keep a copy.", path.display()));
     Ok(())
 }
 

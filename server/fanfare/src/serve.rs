@@ -30,6 +30,7 @@ use crate::config::Options;
 use crate::control_plane::{self, Plane};
 use crate::database::{self, Database, reached};
 use crate::feed::FeedStatus;
+use crate::files;
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::master_key::{self, MasterKeys};
 use crate::private::{self, Health};
@@ -110,6 +111,9 @@ impl Server {
         let keys = MasterKeys::load(&options, &data)?;
         let listeners = Listeners::bind(&options)?;
         let urls = Urls::new(&options, &listeners)?;
+        if options.role.has_gateway() {
+            files::raise(options.node.connections_max);
+        }
         let clock = Arc::new(SystemClock::new());
         let feed = Arc::new(FeedStatus::new(Arc::clone(&clock)));
         Ok(Self {

@@ -12,11 +12,9 @@ use serde_json::json;
 
 use crate::config::Options;
 use crate::feed::snapshot::SnapshotFile;
+use crate::files::{self, FileLimit};
 use crate::master_key::{self, MasterKeys};
 use crate::{out, postgres};
-
-/// Descriptors that are needed beside one for each connection.
-const FILES_RESERVED: u64 = 512;
 
 /// What was found of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,43 +184,19 @@ fn port(what: &'static str, address: SocketAddr, findings: &mut Findings) {
 }
 
 fn files(connections_max: u64, findings: &mut Findings) {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let Some(soft) = open_files(&limits) else {
+    let Some(limit) = FileLimit::read() else {
         return findings.add("file limit", Verdict::Note, "is not known on this machine");
     };
-    let wanted = connections_max.saturating_add(FILES_RESERVED);
-    if soft >= wanted {
-        findings.add("file limit", Verdict::Fine, format!("{soft}"));
+    let wanted = connections_max.saturating_add(files::RESERVED);
+    if limit.hard >= wanted {
+        findings.add("file limit", Verdict::Fine, format!("{} at most", limit.hard));
     } else {
+        let enough_for = limit.hard.saturating_sub(files::RESERVED);
         let text = format!(
-            "{soft} allows about {} connections of node.connections_max = {connections_max}; raise it with \
-             `ulimit -n {wanted}` or LimitNOFILE",
-            soft.saturating_sub(FILES_RESERVED)
+            "{} at most, enough for {enough_for} connections of node.connections_max = {connections_max}; raise it \
+             with `ulimit -Hn {wanted}` or LimitNOFILE",
+            limit.hard
         );
         findings.add("file limit", Verdict::Note, text);
-    }
-}
-
-/// The soft limit, from a line such as `Max open files  1024  1048576  files`.
-fn open_files(limits: &str) -> Option<u64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    let soft = line.split_whitespace().next()?;
-    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_limit_is_read_as_the_kernel_prints_it() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                      Max open files            1024                 1048576              files     \n";
-        assert_eq!(open_files(limits), Some(1_024));
-        assert_eq!(
-            open_files("Max open files            unlimited            unlimited            files"),
-            Some(u64::MAX)
-        );
-        assert_eq!(open_files(""), None);
     }
 }

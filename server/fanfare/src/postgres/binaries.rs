@@ -1,5 +1,6 @@
 //! Finds the machine's Postgres binaries.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +36,8 @@ pub(super) fn find(given: Option<&Path>, data: &Path, wanted: Option<u32>) -> Re
     places.extend(linked.filter_map(|initdb| initdb.parent().map(Path::to_path_buf)));
     places.extend(std::path::absolute(".fanfare/pg/bin"));
     places.push(data.join("pg/bin"));
+    let mut seen = HashSet::new();
+    places.retain(|dir| dir.canonicalize().is_ok_and(|real| seen.insert(real)));
     choose(places.iter().filter_map(|dir| probe(dir)).collect(), wanted, data)
 }
 

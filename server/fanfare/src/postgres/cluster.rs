@@ -22,6 +22,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// A log larger than this is moved aside at the next start.
 const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// What a cluster is called while it is made.
+const HALF_MADE: &str = "cluster.new-";
+
 /// One cluster on disk.
 #[derive(Debug, Clone)]
 pub(super) struct Cluster {
@@ -90,10 +93,9 @@ impl Cluster {
         }
         ensure!(!self.files().exists(), "{} exists and is no Postgres cluster: move it away", self.files().display());
         info!(directory = %self.files().display(), version = self.version(), "making a private Postgres, once");
-        let new = self.root.join("cluster.new");
-        if new.exists() {
-            fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
-        }
+        self.remove_half_made()?;
+        // Of this process alone: the initdb of a killed server may still be cleaning up after itself.
+        let new = self.root.join(format!("{HALF_MADE}{}", std::process::id()));
         let mut initdb = self.run_as.command(&self.binaries.dir.join("initdb"));
         initdb.arg("-D").arg(&new).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
         initdb.args(["--no-sync", "--no-instructions"]);
@@ -101,6 +103,17 @@ impl Cluster {
         self.create_database(&new)?;
         fs::rename(&new, self.files()).context("cannot put the new cluster in its place")?;
         Ok(true)
+    }
+
+    fn remove_half_made(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.root).context("cannot list the private Postgres's directory")? {
+            let entry = entry.context("cannot list the private Postgres's directory")?;
+            if entry.file_name().to_string_lossy().starts_with(HALF_MADE) {
+                let path = entry.path();
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the database through a single-user Postgres, so that nothing else ever sees the cluster without it.
@@ -169,9 +182,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// The end of Postgres's log, for the message that says why it did not start.
-    pub(super) fn log_tail(&self) -> String {
+    /// How long Postgres's log is now.
+    pub(super) fn log_len(&self) -> usize {
+        fs::metadata(self.log_path()).map_or(0, |log| usize::try_from(log.len()).unwrap_or_default())
+    }
+
+    /// The end of what Postgres logged after this length, for the message that says why it did not start.
+    pub(super) fn log_tail(&self, after: usize) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
+        let log = log.get(after..).unwrap_or_default();
         let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4096)..]).into_owned();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")

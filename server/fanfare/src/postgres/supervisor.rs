@@ -102,9 +102,13 @@ fn run_once(
     ready_within: Duration,
 ) -> Result<Ended> {
     leftover::clear(cluster)?;
-    let mut child = cluster.server_command()?.spawn().context("cannot run `setpriv` (util-linux): is it installed?")?;
-    if !wait_ready(cluster, &mut child, stop, ready_within)? {
-        return Ok(Ended::AsAsked);
+    let mut command = cluster.server_command()?;
+    let log_len = cluster.log_len();
+    let mut child = command.spawn().context("cannot run `setpriv` (util-linux): is it installed?")?;
+    match wait_ready(cluster, &mut child, stop, ready_within)? {
+        Waited::Ready => {}
+        Waited::Stopped => return Ok(Ended::AsAsked),
+        Waited::Failed(why) => bail!("{why}; its log says:\n{}", cluster.log_tail(log_len)),
     }
     match first {
         Some(started) => {
@@ -117,27 +121,33 @@ fn run_once(
     Ok(if as_asked { Ended::AsAsked } else { Ended::ByItself(status.to_string()) })
 }
 
-/// Whether it became ready; `false` when the server wants to stop meanwhile.
-fn wait_ready(cluster: &Cluster, child: &mut Child, stop: &Receiver<()>, within: Duration) -> Result<bool> {
+enum Waited {
+    Ready,
+    /// The server wants to stop meanwhile.
+    Stopped,
+    Failed(String),
+}
+
+fn wait_ready(cluster: &Cluster, child: &mut Child, stop: &Receiver<()>, within: Duration) -> Result<Waited> {
     let begun = Instant::now();
     let mut told = begun;
     loop {
         // `setpriv` becomes Postgres, so the numbers agree, and a file of an earlier process is told apart.
         if cluster.postmaster().is_some_and(|postmaster| postmaster.pid == child.id() && postmaster.is_ready) {
-            return Ok(true);
+            return Ok(Waited::Ready);
         }
         if let Some(status) = child.try_wait().context("cannot look after Postgres")? {
-            bail!("Postgres did not start ({status}); its log ends with:\n{}", cluster.log_tail());
+            return Ok(Waited::Failed(format!("Postgres did not start ({status})")));
         }
         if begun.elapsed() > within {
-            bail!("Postgres is not ready after {} s; its log ends with:\n{}", within.as_secs(), cluster.log_tail());
+            return Ok(Waited::Failed(format!("Postgres is not ready after {} s", within.as_secs())));
         }
         if told.elapsed() > TELL_EVERY {
             told = Instant::now();
             info!(seconds = begun.elapsed().as_secs(), "waiting for Postgres, which may be recovering from a crash");
         }
         if stop.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
-            return Ok(false);
+            return Ok(Waited::Stopped);
         }
     }
 }
