@@ -156,7 +156,6 @@ impl Owner {
 
     /// A request to the control plane with the session's cookie and nothing else, for what the others do not do. The path
     /// is whole: `/api/v1/session`.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.control_url))
     }

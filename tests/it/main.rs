@@ -2,6 +2,7 @@
 
 mod brokers;
 mod harness;
+mod isolation;
 mod rls;
 mod store;
 mod tidy;
