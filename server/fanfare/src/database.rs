@@ -85,7 +85,7 @@ pub(crate) async fn reached(store: &mut watch::Receiver<Option<Store>>) -> Optio
 /// # Errors
 /// When the database is there and must not be used: wrong roles, an old schema, another master key.
 pub(crate) async fn connect(options: StoreOptions, migrate: bool) -> Result<Store, StoreError> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
     loop {
         let connected = async {
             if migrate {
@@ -95,9 +95,10 @@ pub(crate) async fn connect(options: StoreOptions, migrate: bool) -> Result<Stor
         };
         match connected.await {
             Err(away) if away.is_temporary() => {
-                let wait = backoff.next();
-                warn!(error = %away, wait_ms = wait.as_millis(), "Postgres is away; trying again");
-                pause(wait).await;
+                if backoff.is_fresh() {
+                    warn!(error = %away, "Postgres is away; trying again until it is there");
+                }
+                pause(backoff.next()).await;
             }
             done => return done,
         }

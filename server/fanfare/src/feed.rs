@@ -48,6 +48,8 @@ const RETRY_MIN: Duration = Duration::from_millis(200);
 /// With the time an answer may take, a change after an outage is in force within five seconds of its end.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
+/// A disk that did not take it is tried again, though nothing has changed.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
 
 /// What is known of the feed, for readiness and metrics.
 #[derive(Debug)]
@@ -268,30 +270,39 @@ impl SnapshotTask {
                 () = self.changed.notified() => {}
                 () = self.stop.cancelled() => return,
             }
-            self.write().await;
+            let written = self.write().await;
+            let rest = if written { SNAPSHOT_EVERY } else { SNAPSHOT_RETRY };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
-                () = sleep_until(Instant::now() + SNAPSHOT_EVERY) => {}
+                () = sleep_until(Instant::now() + rest) => {
+                    if !written {
+                        self.changed.notify_one();
+                    }
+                }
             }
         }
     }
 
-    async fn write(&self) {
+    /// Whether the disk took it.
+    async fn write(&self) -> bool {
         let directory = self.node.directory();
         let apps = directory.versions().into_iter().filter_map(|(id, _)| directory.get(id)).collect();
         let taken_ms = self.status.clock.unix_ms();
         let snapshot = Snapshot { taken_ms, position_key: self.position_key.clone(), apps };
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || file.write(&snapshot)).await;
-        let counter = match written {
-            Ok(Ok(())) => &self.status.snapshots,
+        match written {
+            Ok(Ok(())) => {
+                self.status.snapshots.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
             Ok(Err(error)) => {
                 warn!(error = format!("{error:#}"), "the snapshot was not written; the one before is kept");
-                &self.status.snapshot_failures
             }
-            Err(_) => &self.status.snapshot_failures,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+            Err(_) => error!("writing the snapshot panicked"),
+        }
+        self.status.snapshot_failures.fetch_add(1, Ordering::Relaxed);
+        false
     }
 }
