@@ -134,6 +134,9 @@ impl Server {
     }
 
     async fn start(&mut self) -> Result<()> {
+        if std::env::var_os("REDIS_URL").is_some() {
+            warn!("REDIS_URL is set, but this version has no Redis broker: messages stay in this process's memory, on one node");
+        }
         let listeners = self.listeners.take().expect("a server is started once");
         self.serve_private(listeners.private);
         let plane = Plane::default();
