@@ -9,7 +9,7 @@ use leptos_router::components::{ParentRoute, Route, Router, Routes};
 use leptos_router::path;
 
 use crate::api::provide_clients;
-use crate::components::frame::Frame;
+use crate::components::gate::Gate;
 use crate::components::icon::Shape;
 use crate::pages::access::Access;
 use crate::pages::apps::Apps;
@@ -60,7 +60,7 @@ pub(crate) fn App() -> impl IntoView {
                 <Route path=path!("/welcome") view=Welcome/>
                 <Route path=path!("/errors") view=ErrorCodes/>
                 <Route path=path!("/errors/:code") view=ErrorCodePage/>
-                <ParentRoute path=path!("") view=Frame>
+                <ParentRoute path=path!("") view=Gate>
                     <Route path=path!("/tenants/:tenant") view=Apps/>
                     <Route path=path!("/apps/:app") view=|| of_app(|here| view! { <Overview here=here/> }.into_any())/>
                     <Route
@@ -68,7 +68,10 @@ pub(crate) fn App() -> impl IntoView {
                         view=|| of_app(|here| view! { <FirstMessage here=here/> }.into_any())
                     />
                     <Route path=path!("/apps/:app/keys") view=|| of_app(|here| view! { <Keys here=here/> }.into_any())/>
-                    <Route path=path!("/apps/:app/access") view=|| of_app(|here| view! { <Access here=here/> }.into_any())/>
+                    <Route
+                        path=path!("/apps/:app/access")
+                        view=|| of_app(|here| view! { <Access here=here/> }.into_any())
+                    />
                 </ParentRoute>
             </Routes>
         </Router>

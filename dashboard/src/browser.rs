@@ -58,9 +58,7 @@ fn copy_by_selection(text: &str) -> bool {
     area.set_value(text);
     let _ = body.append_child(&area);
     area.select();
-    let copied = page
-        .dyn_ref::<web_sys::HtmlDocument>()
-        .is_some_and(|page| page.exec_command("copy").unwrap_or(false));
+    let copied = page.dyn_ref::<web_sys::HtmlDocument>().is_some_and(|page| page.exec_command("copy").unwrap_or(false));
     area.remove();
     copied
 }

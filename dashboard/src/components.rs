@@ -1,15 +1,20 @@
 //! What pages are put together from. None of these fetches anything by itself.
 
 pub(crate) mod account;
+pub(crate) mod attempt;
 pub(crate) mod banner;
 pub(crate) mod chart;
+pub(crate) mod chart_layout;
 pub(crate) mod chart_legend;
 pub(crate) mod chart_plot;
+pub(crate) mod chart_table;
 pub(crate) mod confirm;
 pub(crate) mod dialog;
 pub(crate) mod door;
+pub(crate) mod door_form;
 pub(crate) mod field;
 pub(crate) mod frame;
+pub(crate) mod gate;
 pub(crate) mod icon;
 pub(crate) mod line_state;
 pub(crate) mod load;

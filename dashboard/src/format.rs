@@ -78,7 +78,15 @@ mod tests {
 
     #[test]
     fn numbers_keep_three_digits_and_name_their_size() {
-        let cases = [(0.0, "0"), (7.0, "7"), (0.5, "0.5"), (999.0, "999"), (1_000.0, "1 k"), (12_403.0, "12.4 k"), (3.2e6, "3.2 M")];
+        let cases = [
+            (0.0, "0"),
+            (7.0, "7"),
+            (0.5, "0.5"),
+            (999.0, "999"),
+            (1_000.0, "1 k"),
+            (12_403.0, "12.4 k"),
+            (3.2e6, "3.2 M"),
+        ];
         for (number, text) in cases {
             assert_eq!(short(number), text);
         }

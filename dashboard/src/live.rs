@@ -98,16 +98,10 @@ impl Live {
         self.machine.with_value(Machine::resume);
     }
 
-    /// Receives a channel's messages, and its last ones first where the server keeps them and lets this client read
-    /// them, until the part of the page that asks is gone.
-    pub(crate) fn listen(
-        self,
-        channel: &'static str,
-        rewind: Option<u32>,
-        on_message: impl Fn(Arrival) + 'static,
-    ) -> ReadSignal<Listening> {
+    /// Receives a channel's messages until the part of the page that asks is gone.
+    pub(crate) fn listen(self, channel: &'static str, on_message: impl Fn(Arrival) + 'static) -> ReadSignal<Listening> {
         let (state, set_state) = signal(Listening::Waiting);
-        let id = self.machine.with_value(|machine| machine.listen(channel, rewind, set_state, Rc::new(on_message)));
+        let id = self.machine.with_value(|machine| machine.listen(channel, set_state, Rc::new(on_message)));
         on_cleanup(move || {
             self.machine.try_with_value(|machine| machine.forget(channel, id));
         });
@@ -117,11 +111,13 @@ impl Live {
 
 /// What a closed line means, by the one table of codes.
 fn closed(number: u16, reason: &str) -> Problem {
-    ErrorCode::ALL
-        .iter()
-        .find(|code| code.close() == number)
-        .map_or_else(
-            || Problem::new(ErrorCode::Overloaded, format!("The line closed ({number}{}{reason}).", if reason.is_empty() { "" } else { ", " })),
-            |code| Problem::new(*code, crate::format::sentence(code.title())),
-        )
+    ErrorCode::ALL.iter().find(|code| code.close() == number).map_or_else(
+        || {
+            Problem::new(
+                ErrorCode::Overloaded,
+                format!("The line closed ({number}{}{reason}).", if reason.is_empty() { "" } else { ", " }),
+            )
+        },
+        |code| Problem::new(*code, crate::format::sentence(code.title())),
+    )
 }

@@ -13,6 +13,7 @@ mod api;
 mod app;
 mod browser;
 mod components;
+mod figures;
 mod format;
 mod live;
 mod pages;

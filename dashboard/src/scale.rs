@@ -22,9 +22,10 @@ pub(crate) struct Axis {
 impl Axis {
     /// The axis that holds these figures.
     pub(crate) fn holding(kind: Kind, figures: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = figures.filter(|figure| figure.is_finite()).fold((f64::MAX, 0.0_f64), |(low, high), figure| {
-            (if figure > 0.0 { low.min(figure) } else { low }, high.max(figure))
-        });
+        let (low, high) =
+            figures.filter(|figure| figure.is_finite()).fold((f64::MAX, 0.0_f64), |(low, high), figure| {
+                (if figure > 0.0 { low.min(figure) } else { low }, high.max(figure))
+            });
         match kind {
             Kind::Linear => Self::linear(high),
             Kind::Log => Self::log(low, high),

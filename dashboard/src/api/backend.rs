@@ -1,7 +1,7 @@
 //! The data plane as a tenant's backend calls it: with a key, on the gateway, across origins.
 
-use fanfare_api::data::{MintTokenRequest, MintTokenResponse, Published};
 use fanfare_api::SecretText;
+use fanfare_api::data::{MintTokenRequest, MintTokenResponse, Published};
 
 use super::send::{Call, exchange};
 use super::{Answer, encoded};

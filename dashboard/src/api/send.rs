@@ -75,7 +75,9 @@ pub(super) async fn exchange<T: DeserializeOwned>(call: Call) -> Answer<T> {
         request = request.header(name, value);
     }
     let response = match call.body {
-        Some(body) => request.header("Content-Type", "application/json").body(body).map_err(|_| ApiError::Unreachable)?,
+        Some(body) => {
+            request.header("Content-Type", "application/json").body(body).map_err(|_| ApiError::Unreachable)?
+        }
         None => request.build().map_err(|_| ApiError::Unreachable)?,
     }
     .send()

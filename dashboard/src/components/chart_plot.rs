@@ -2,44 +2,12 @@
 
 use leptos::html;
 use leptos::prelude::*;
-use wasm_bindgen::JsCast;
-use wasm_bindgen::closure::Closure;
 
 use super::chart::{Chart, ChartState};
-use crate::{browser, format};
+use super::chart_layout::{BOTTOM, HEIGHT, LEFT, Layout, RIGHT, TOP, measured_width};
 use crate::samples::{Samples, WINDOW_MS};
 use crate::scale::{Axis, line};
-
-const HEIGHT: f64 = 168.0;
-const LEFT: f64 = 42.0;
-const RIGHT: f64 = 6.0;
-const TOP: f64 = 8.0;
-const BOTTOM: f64 = 22.0;
-/// Below the first sample there is nothing to draw against; this width stands in until the page was measured.
-const WIDTH_BEFORE: f64 = 480.0;
-
-/// Where things stand in one drawing.
-#[derive(Debug, Clone, PartialEq)]
-struct Layout {
-    width: f64,
-    /// The moment at the right edge.
-    end: f64,
-    axis: Axis,
-}
-
-impl Layout {
-    fn x(&self, time: f64) -> f64 {
-        LEFT + (1.0 - (self.end - time) / WINDOW_MS) * (self.width - LEFT - RIGHT)
-    }
-
-    fn y(&self, figure: f64) -> f64 {
-        TOP + (1.0 - self.axis.share(figure)) * (HEIGHT - TOP - BOTTOM)
-    }
-
-    fn time_at(&self, x: f64) -> f64 {
-        self.end - (1.0 - (x - LEFT) / (self.width - LEFT - RIGHT)) * WINDOW_MS
-    }
-}
+use crate::{browser, format};
 
 /// Draws the lines, the axes and the crosshair.
 #[component]
@@ -120,9 +88,11 @@ fn x_ticks(layout: &Layout) -> impl IntoView + use<> {
         let x = layout.x(time);
         let label = browser::clock_time(time);
         let fits = x > LEFT + 14.0 && x < layout.width - 18.0;
-        fits.then(|| view! {
-            <line class="chart-axis" x1=x x2=x y1=HEIGHT - BOTTOM y2=HEIGHT - BOTTOM + 4.0></line>
-            <text x=x y=HEIGHT - 4.0 text-anchor="middle">{label[..5].to_owned()}</text>
+        fits.then(|| {
+            view! {
+                <line class="chart-axis" x1=x x2=x y1=HEIGHT - BOTTOM y2=HEIGHT - BOTTOM + 4.0></line>
+                <text x=x y=HEIGHT - 4.0 text-anchor="middle">{label[..5].to_owned()}</text>
+            }
         })
     });
     ticks.collect::<Vec<_>>()
@@ -138,24 +108,4 @@ fn described(chart: Chart, samples: ReadSignal<Samples>) -> String {
         chart.series.iter().map(say).collect::<Vec<_>>().join(", ")
     });
     format!("{}, {}, the last five minutes. Now: {now}.", chart.title, chart.unit)
-}
-
-/// The width of an element as it changes.
-fn measured_width(area: NodeRef<html::Div>) -> ReadSignal<f64> {
-    let (width, set_width) = signal(WIDTH_BEFORE);
-    Effect::new(move || {
-        let Some(area) = area.get() else { return };
-        let element = area.clone();
-        let measure = Closure::<dyn FnMut()>::new(move || {
-            set_width.try_set(f64::from(element.client_width()).max(160.0));
-        });
-        if let Ok(observer) = web_sys::ResizeObserver::new(measure.as_ref().unchecked_ref()) {
-            observer.observe(&area);
-            let kept = StoredValue::new_local((observer, measure));
-            on_cleanup(move || {
-                kept.try_with_value(|(observer, _)| observer.disconnect());
-            });
-        }
-    });
-    width
 }

@@ -2,9 +2,9 @@
 
 use leptos::prelude::*;
 
+use super::attempt::Attempt;
 use super::field::Field;
 use super::states::FormError;
-use crate::api::ApiError;
 
 /// The inside of a dialog that asks for a name before it acts.
 #[component]
@@ -13,12 +13,8 @@ pub(crate) fn ConfirmByName(
     expected: String,
     /// What the button says.
     action: &'static str,
-    /// Whether the action is under way.
-    #[prop(into)]
-    busy: Signal<bool>,
-    /// What the server said.
-    #[prop(into)]
-    error: Signal<Option<ApiError>>,
+    /// The attempt that the button makes.
+    attempt: Attempt,
     /// Acts.
     on_confirm: Callback<()>,
     /// Closes without acting.
@@ -31,7 +27,7 @@ pub(crate) fn ConfirmByName(
     let matches = Memo::new(move |_| typed.with(|typed| *typed == wanted));
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        if matches.get_untracked() && !busy.get_untracked() {
+        if matches.get_untracked() && !attempt.busy.get_untracked() {
             on_confirm.run(());
         }
     };
@@ -45,13 +41,13 @@ pub(crate) fn ConfirmByName(
                 focus=true
                 help=format!("Type “{expected}” to confirm.")
             />
-            <FormError error=error/>
+            <FormError error=attempt.error/>
             <div class="row-end">
                 <button class="button" type="button" on:click=move |_| on_cancel.run(())>"Cancel"</button>
                 <button
                     class="button button-danger-solid"
                     type="submit"
-                    disabled=move || !matches.get() || busy.get()
+                    disabled=move || !matches.get() || attempt.busy.get()
                 >
                     {action}
                 </button>

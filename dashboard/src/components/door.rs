@@ -19,7 +19,9 @@ pub(crate) fn Door(
     let phase = expect_context::<SessionHandle>().phase();
     let way_in = move || match phase.get() {
         Phase::SignedIn => view! { <A href="/" attr:class="button">"Dashboard"</A> }.into_any(),
-        Phase::SignedOut | Phase::Failed if text => view! { <A href="/sign-in" attr:class="button">"Sign in"</A> }.into_any(),
+        Phase::SignedOut | Phase::Failed if text => {
+            view! { <A href="/sign-in" attr:class="button">"Sign in"</A> }.into_any()
+        }
         Phase::SignedOut | Phase::Failed | Phase::Unknown => ().into_any(),
     };
     view! {

@@ -80,7 +80,13 @@ pub(crate) fn Field(
                     </button>
                 })}
             </div>
-            <p class="field-help" id=help_id hidden=move || wrong().is_some() || help.with(String::is_empty)>{move || help.get()}</p>
+            <p
+                class="field-help"
+                id=help_id
+                hidden=move || wrong().is_some() || help.with(String::is_empty)
+            >
+                {move || help.get()}
+            </p>
             <p class="field-error" id=error_id aria-live="polite">{wrong}</p>
         </div>
     }

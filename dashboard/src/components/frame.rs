@@ -3,81 +3,39 @@
 use fanfare_core::id::AppId;
 use leptos::html;
 use leptos::prelude::*;
-use leptos_router::NavigateOptions;
 use leptos_router::components::Outlet;
-use leptos_router::hooks::{use_location, use_navigate, use_params_map};
+use leptos_router::hooks::{use_location, use_params_map};
 
 use super::account::{Account, ThemeMenu};
 use super::banner::Banner;
-use super::door::Door;
 use super::icon::{Icon, Shape};
 use super::line_state::LineState;
 use super::nav::Nav;
 use super::palette::Palette;
-use super::states::{Failure, Outline};
 use super::switcher::Switcher;
-use crate::api::{Guest, Member};
+use crate::api::Member;
+use crate::browser;
+use crate::figures::Figures;
 use crate::live::Live;
-use crate::session::{Here, Phase, Session, SessionHandle, last_app, remember};
-use crate::{api, browser};
+use crate::session::{Here, SessionHandle, last_app, remember};
 
 const NARROW: &str = "fanfare.nav";
 
-/// Lets members in, sends everybody else to sign in.
+/// The frame, for somebody who is signed in.
 #[component]
-pub(crate) fn Frame() -> impl IntoView {
-    let session = expect_context::<SessionHandle>();
-    let guest = expect_context::<Guest>();
-    let phase = session.phase();
-    move || match phase.get() {
-        Phase::Unknown => view! { <Door text=true><Outline/></Door> }.into_any(),
-        Phase::SignedOut => view! { <ToSignIn/> }.into_any(),
-        Phase::Failed => {
-            let Session::Failed(error) = session.get() else { return ().into_any() };
-            let retry = Callback::new(move |()| session.resume(guest));
-            view! { <Door text=true><h1 class="visually-hidden">"Fanfare"</h1><Failure error=error retry=retry/></Door> }.into_any()
-        }
-        Phase::SignedIn => session.member().map(|member| view! { <Inside member=member/> }).into_any(),
-    }
-}
-
-/// Goes to the sign-in page, which comes back here.
-#[component]
-fn ToSignIn() -> impl IntoView {
-    let here = use_location();
-    let go = use_navigate();
-    Effect::new(move || {
-        let back = here.pathname.get_untracked();
-        let path = if back == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", api::encoded(&back)) };
-        go(&path, NavigateOptions { replace: true, ..NavigateOptions::default() });
-    });
-}
-
-/// The app that the path names, as far as the session knows it.
-fn provide_here(session: SessionHandle) -> Memo<Option<Here>> {
-    let params = use_params_map();
-    let here = Memo::new(move |_| {
-        let id = params.with(|params| params.get("app"))?.parse::<AppId>().ok()?;
-        Here::find(&session.view()?, id)
-    });
-    Effect::new(move || {
-        if let Some(here) = here.get() {
-            remember(here.app.id);
-        }
-    });
-    provide_context(here);
-    here
-}
-
-#[component]
-fn Inside(member: Member) -> impl IntoView {
+pub(crate) fn Frame(
+    /// Their client.
+    member: Member,
+) -> impl IntoView {
     let session = expect_context::<SessionHandle>();
     let here = provide_here(session);
     let app = Memo::new(move |_| here.get().map(|here| here.app.id));
     // Pages of a tenant keep the navigation of the app that was visited last.
     let near = Memo::new(move |_| here.get().or_else(|| session.view().and_then(|view| last_app(&view))));
     provide_context(member);
-    provide_context(Live::following(member, app));
+    let live = Live::following(member, app);
+    provide_context(live);
+    provide_context(Figures::of(live, app));
 
     let (nav_open, set_nav_open) = signal(false);
     let narrow = RwSignal::new(browser::stored(NARROW).as_deref() == Some("narrow"));
@@ -104,7 +62,12 @@ fn Inside(member: Member) -> impl IntoView {
                     <Switcher here=here/>
                     <div class="bar-space"></div>
                     <Show when=move || app.get().is_some()><LineState/></Show>
-                    <button class="button button-small bar-text" type="button" aria-label="Commands, Ctrl K" on:click=move |_| palette.set(true)>
+                    <button
+                        class="button button-small bar-text"
+                        type="button"
+                        aria-label="Commands, Ctrl K"
+                        on:click=move |_| palette.set(true)
+                    >
                         <Icon shape=Shape::SEARCH/>
                         <kbd>"Ctrl K"</kbd>
                     </button>
@@ -117,6 +80,22 @@ fn Inside(member: Member) -> impl IntoView {
         </div>
         <Palette open=palette here=near/>
     }
+}
+
+/// The app that the path names, as far as the session knows it.
+fn provide_here(session: SessionHandle) -> Memo<Option<Here>> {
+    let params = use_params_map();
+    let here = Memo::new(move |_| {
+        let id = params.with(|params| params.get("app"))?.parse::<AppId>().ok()?;
+        Here::find(&session.view()?, id)
+    });
+    Effect::new(move || {
+        if let Some(here) = here.get() {
+            remember(here.app.id);
+        }
+    });
+    provide_context(here);
+    here
 }
 
 /// After a change of page: closes the sheet, starts reading at the top of the new one.

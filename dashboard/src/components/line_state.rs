@@ -30,7 +30,9 @@ pub(crate) fn LineState() -> impl IntoView {
     let about = move || match live.link() {
         Link::Connecting => "The live link is being made.".to_owned(),
         Link::Live => "Figures and messages arrive as they happen. Click to pause.".to_owned(),
-        Link::Reconnecting { since_ms, why } => format!("Lost at {}: {why} Click to try now.", browser::clock_time(since_ms)),
+        Link::Reconnecting { since_ms, why } => {
+            format!("Lost at {}: {why} Click to try now.", browser::clock_time(since_ms))
+        }
         Link::Paused => "Nothing new is shown. Click to resume.".to_owned(),
         Link::Refused(problem) => format!("{} Click to try again.", problem.detail),
     };

@@ -33,7 +33,12 @@ pub(crate) fn Nav(
                     <h2 class="nav-title">{here.tenant.name.clone()}</h2>
                     <ul class="nav-list">
                         <li>
-                            <NavLink href=format!("/tenants/{}", here.tenant.id) title="Apps" shape=Shape::GRID exact=true/>
+                            <NavLink
+                                href=format!("/tenants/{}", here.tenant.id)
+                                title="Apps"
+                                shape=Shape::GRID
+                                exact=true
+                            />
                         </li>
                     </ul>
                 </div>

@@ -1,20 +1,14 @@
-//! The command palette on Ctrl or ⌘ K: pages, apps and actions by name.
+//! The command palette on Ctrl or ⌘ K: pages and apps by name.
+
+mod targets;
 
 use leptos::ev::KeyboardEvent;
 use leptos::html;
 use leptos::prelude::*;
 use leptos_router::hooks::use_navigate;
 
-use crate::app::NAVIGATION;
 use crate::session::{Here, SessionHandle};
-
-/// Something to go to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    title: String,
-    kind: &'static str,
-    path: String,
-}
+use targets::{Target, targets};
 
 /// The palette.
 #[component]
@@ -92,38 +86,19 @@ pub(crate) fn Palette(
 }
 
 fn options(found: &[Target], chosen: ReadSignal<usize>, visit: Callback<usize>) -> impl IntoView + use<> {
-    let option = |(index, target): (usize, &Target)| view! {
-        <div
-            class="menu-item"
-            role="option"
-            id=format!("palette-{index}")
-            aria-selected=move || (chosen.get() == index).to_string()
-            on:click=move |_| visit.run(index)
-        >
-            {target.title.clone()}
-            <small>{target.kind}</small>
-        </div>
+    let option = |(index, target): (usize, &Target)| {
+        view! {
+            <div
+                class="menu-item"
+                role="option"
+                id=format!("palette-{index}")
+                aria-selected=move || (chosen.get() == index).to_string()
+                on:click=move |_| visit.run(index)
+            >
+                {target.title.clone()}
+                <small>{target.kind}</small>
+            </div>
+        }
     };
     found.iter().enumerate().map(option).collect::<Vec<_>>()
-}
-
-fn targets(here: Option<Here>, session: SessionHandle) -> Vec<Target> {
-    let mut all = Vec::new();
-    if let Some(here) = here {
-        all.extend(NAVIGATION.iter().map(|entry| Target {
-            title: entry.title.to_owned(),
-            kind: "page",
-            path: format!("/apps/{}{}", here.app.id, entry.path),
-        }));
-    }
-    for tenant in session.view().map(|view| view.tenants).unwrap_or_default() {
-        all.extend(tenant.apps.iter().map(|app| Target {
-            title: app.name.clone(),
-            kind: "app",
-            path: format!("/apps/{}", app.id),
-        }));
-        all.push(Target { title: format!("Apps of {}", tenant.name), kind: "page", path: format!("/tenants/{}", tenant.id) });
-    }
-    all.push(Target { title: "Error codes".to_owned(), kind: "page", path: "/errors".to_owned() });
-    all
 }

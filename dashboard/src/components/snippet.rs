@@ -26,7 +26,12 @@ pub(crate) fn CopyButton(
         leptos::task::spawn_local(async move {
             let copied = browser::copy(&text).await;
             outcome.try_set(Some(copied));
-            set_timeout(move || { outcome.try_set(None); }, Duration::from_secs(2));
+            set_timeout(
+                move || {
+                    outcome.try_set(None);
+                },
+                Duration::from_secs(2),
+            );
         });
     };
     let shape = Signal::derive(move || if outcome.get() == Some(true) { Shape::CHECK } else { Shape::COPY });

@@ -32,8 +32,9 @@ pub(crate) fn Switcher(
     let items = move || {
         let current = here.get().map(|here| here.app.id);
         let tenants = session.view().map(|view| view.tenants).unwrap_or_default();
-        let section = |tenant: fanfare_api::session::TenantView| {
-            let apps: Vec<_> = tenant.apps.into_iter().map(|app| {
+        let section =
+            |tenant: fanfare_api::session::TenantView| {
+                let apps: Vec<_> = tenant.apps.into_iter().map(|app| {
                 let is_current = current == Some(app.id);
                 view! {
                     <a class="menu-item" href=format!("/apps/{}", app.id) aria-current=is_current.then_some("true")>
@@ -41,12 +42,12 @@ pub(crate) fn Switcher(
                     </a>
                 }
             }).collect();
-            view! {
-                <p class="menu-label">{tenant.name}</p>
-                {apps}
-                <a class="menu-item" href=format!("/tenants/{}", tenant.id)><Icon shape=Shape::GRID/>"All apps"</a>
-            }
-        };
+                view! {
+                    <p class="menu-label">{tenant.name}</p>
+                    {apps}
+                    <a class="menu-item" href=format!("/tenants/{}", tenant.id)><Icon shape=Shape::GRID/>"All apps"</a>
+                }
+            };
         tenants.into_iter().map(section).collect::<Vec<_>>()
     };
     view! { <Menu label=label button=button class="switcher">{items}</Menu> }

@@ -4,7 +4,7 @@
 //! be cancelled in any order.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use fanfare_core::codes::Retry;
@@ -29,7 +29,6 @@ type OnMessage = Rc<dyn Fn(Arrival)>;
 struct Listener {
     id: u64,
     channel: &'static str,
-    rewind: Option<u32>,
     state: WriteSignal<Listening>,
     on_message: OnMessage,
 }
@@ -37,7 +36,7 @@ struct Listener {
 /// What a command was, so that its answer can be understood.
 enum Asked {
     Connect,
-    Subscribe { channel: &'static str, rewind: bool },
+    Subscribe { channel: &'static str },
     Ping { sent_ms: f64 },
     Other,
 }
@@ -108,7 +107,6 @@ impl Machine {
     pub(super) fn listen(
         &self,
         channel: &'static str,
-        rewind: Option<u32>,
         listening: WriteSignal<Listening>,
         on_message: OnMessage,
     ) -> u64 {
@@ -116,11 +114,11 @@ impl Machine {
             let mut state = self.state.borrow_mut();
             state.next_id += 1;
             let id = state.next_id;
-            state.listeners.push(Listener { id, channel, rewind, state: listening, on_message });
+            state.listeners.push(Listener { id, channel, state: listening, on_message });
             id
         };
         if self.link.get_untracked() == Link::Live {
-            self.subscribe(channel, rewind);
+            self.subscribe(channel);
         }
         id
     }
@@ -208,8 +206,8 @@ impl Machine {
         }
     }
 
-    fn subscribe(&self, channel: &'static str, rewind: Option<u32>) {
-        self.ask(Asked::Subscribe { channel, rewind: rewind.is_some() }, |id| wire::subscribe(id, channel, rewind));
+    fn subscribe(&self, channel: &'static str) {
+        self.ask(Asked::Subscribe { channel }, |id| wire::subscribe(id, channel));
     }
 
     fn hear(self: &Rc<Self>, text: &str) {
@@ -248,7 +246,7 @@ impl Machine {
     fn answered(self: &Rc<Self>, asked: Asked, ok: serde_json::Value, at_ms: f64) {
         match asked {
             Asked::Connect => self.connected(ok),
-            Asked::Subscribe { channel, .. } => {
+            Asked::Subscribe { channel } => {
                 if let Ok(fence) = serde_json::from_value::<Fence>(ok) {
                     self.tell(channel, &Listening::On(fence));
                 }
@@ -267,18 +265,13 @@ impl Machine {
         let (generation, wanted) = {
             let mut state = self.state.borrow_mut();
             state.attempt = 0;
-            let mut wanted: Vec<(&'static str, Option<u32>)> = Vec::new();
-            for listener in &state.listeners {
-                if wanted.iter().all(|(channel, _)| *channel != listener.channel) {
-                    wanted.push((listener.channel, listener.rewind));
-                }
-            }
+            let wanted: BTreeSet<&'static str> = state.listeners.iter().map(|listener| listener.channel).collect();
             (state.generation, wanted)
         };
         self.link.set(Link::Live);
         self.ping();
-        for (channel, rewind) in wanted {
-            self.subscribe(channel, rewind);
+        for channel in wanted {
+            self.subscribe(channel);
         }
         self.watch_silence(generation, f64::from(heartbeat_ms));
     }
@@ -286,9 +279,7 @@ impl Machine {
     fn refused(self: &Rc<Self>, asked: Asked, problem: Problem) {
         match asked {
             Asked::Connect => self.lost(&problem),
-            // The past may be closed to this client; the present is not.
-            Asked::Subscribe { channel, rewind: true } => self.subscribe(channel, None),
-            Asked::Subscribe { channel, rewind: false } => self.tell(channel, &Listening::Refused(problem)),
+            Asked::Subscribe { channel } => self.tell(channel, &Listening::Refused(problem)),
             Asked::Ping { .. } | Asked::Other => {}
         }
     }
@@ -340,13 +331,12 @@ impl Machine {
             leptos::task::spawn_local(async move {
                 let Some(app) = machine.state.borrow().app else { return };
                 let answer = machine.member.live_token(app).await;
-                machine.when(generation, |machine| match answer {
-                    Ok(token) => {
+                machine.when(generation, |machine| {
+                    // Without one the line lives until the server closes it; then a new token is fetched anyway.
+                    if let Ok(token) = answer {
                         machine.ask(Asked::Other, |id| wire::refresh(id, token.token.expose()));
                         machine.refresh_before(generation, token.expires_at.timestamp_millis() as f64);
                     }
-                    // The line lives until the server closes it; then a new token is fetched anyway.
-                    Err(_) => {}
                 });
             });
         });

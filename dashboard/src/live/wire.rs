@@ -89,14 +89,9 @@ pub(super) fn connect(id: u64, token: &str) -> String {
     json!({ "id": id, "connect": { "token": token } }).to_string()
 }
 
-/// Writes a subscribe, with the last messages or without.
-pub(super) fn subscribe(id: u64, channel: &str, rewind: Option<u32>) -> String {
-    let rewind = rewind.map(|messages| json!({ "messages": messages }));
-    let mut body = json!({ "channel": channel });
-    if let Some(rewind) = rewind {
-        body["rewind"] = rewind;
-    }
-    json!({ "id": id, "subscribe": body }).to_string()
+/// Writes a subscribe, from now on.
+pub(super) fn subscribe(id: u64, channel: &str) -> String {
+    json!({ "id": id, "subscribe": { "channel": channel } }).to_string()
 }
 
 /// Writes an unsubscribe.
@@ -127,17 +122,13 @@ mod tests {
 
     #[test]
     fn frames_of_the_protocol_read_and_unknown_ones_are_ignored() {
-        let text = r#"{"msg":{"channel":"demo:hello","seq":13,"id":"msg_1","name":"greet","data":"hi","time":1700000000000}}"#;
+        let text =
+            r#"{"msg":{"channel":"demo:hello","seq":13,"id":"msg_1","name":"greet","data":"hi","time":1700000000000}}"#;
         let frame: Incoming = serde_json::from_str(text).expect("reads");
         assert_eq!(frame.msg.expect("is a message").data, "hi");
+        assert_eq!(subscribe(2, "a"), r#"{"id":2,"subscribe":{"channel":"a"}}"#);
         let later: Incoming = serde_json::from_str(r#"{"weather":{"sun":true}}"#).expect("reads");
         assert!(later.id.is_none() && later.msg.is_none());
-    }
-
-    #[test]
-    fn commands_name_only_what_is_wanted() {
-        assert_eq!(subscribe(2, "a", None), r#"{"id":2,"subscribe":{"channel":"a"}}"#);
-        assert_eq!(subscribe(2, "a", Some(9)), r#"{"id":2,"subscribe":{"channel":"a","rewind":{"messages":9}}}"#);
     }
 
     #[test]

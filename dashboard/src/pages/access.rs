@@ -69,7 +69,9 @@ pub(crate) fn Access(here: Here) -> impl IntoView {
             title="Access"
             about="What clients may do. An allow rule speaks to clients whose token has no cap; a deny rule beats every token and every other rule. Order does not matter."
         />
-        {acl.show("Seeing access rules", move |found| view! { <Editor here=here.clone() found=found may_edit=may_edit/> })}
+        {acl.show("Seeing access rules", move |found| {
+            view! { <Editor here=here.clone() found=found may_edit=may_edit/> }
+        })}
     }
 }
 
@@ -105,7 +107,8 @@ fn Editor(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
             }
         });
     };
-    let conflict = move || error.with(|error| error.as_ref().and_then(ApiError::code) == Some(ErrorCode::PreconditionFailed));
+    let conflict =
+        move || error.with(|error| error.as_ref().and_then(ApiError::code) == Some(ErrorCode::PreconditionFailed));
     let changed = Memo::new(move |_| draft.is_changed());
     view! {
         <div class="stack">
@@ -115,7 +118,13 @@ fn Editor(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
                 <div class="note note-bad" role="alert">
                     <span>
                         "Somebody else saved other rules since you read them. Yours are still here and not saved. "
-                        <button class="link-button" type="button" on:click=reload>"Discard mine and read theirs"</button>
+                        <button
+                            class="link-button"
+                            type="button"
+                            on:click=reload
+                        >
+                            "Discard mine and read theirs"
+                        </button>
                     </span>
                 </div>
             </Show>
@@ -128,16 +137,30 @@ fn Editor(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
                             (false, false) => "",
                         }}
                     </span>
-                    <button class="button" type="button" disabled=move || !changed.get() on:click=move |_| draft.rules.set(draft.saved.get_untracked())>
+                    <button
+                        class="button"
+                        type="button"
+                        disabled=move || !changed.get()
+                        on:click=move |_| draft.rules.set(draft.saved.get_untracked())
+                    >
                         "Discard changes"
                     </button>
-                    <button class="button button-primary" type="button" disabled=move || !changed.get() || busy.get() on:click=save>
+                    <button
+                        class="button button-primary"
+                        type="button"
+                        disabled=move || !changed.get() || busy.get()
+                        on:click=save
+                    >
                         "Save rules"
                     </button>
                 </div>
             })}
             {(!may_edit).then(|| view! {
-                <p class="muted small">{format!("Changing rules needs the role {} or above.", Role::Developer.as_str())}</p>
+                <p
+                    class="muted small"
+                >
+                    {format!("Changing rules needs the role {} or above.", Role::Developer.as_str())}
+                </p>
             })}
         </div>
     }

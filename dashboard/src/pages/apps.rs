@@ -40,6 +40,8 @@ pub(crate) fn Apps() -> impl IntoView {
 fn OfTenant(tenant: Signal<Option<TenantView>>) -> impl IntoView {
     let (creating, renaming) = (RwSignal::new(false), RwSignal::new(false));
     let chosen = RwSignal::new(None::<AppName>);
+    let created = Callback::new(move |()| creating.set(false));
+    let renamed = Callback::new(move |()| renaming.set(false));
     let first = tenant.get_untracked();
     let may_create = first.as_ref().is_some_and(|tenant| tenant.role >= Role::Admin);
     let name = first.map(|tenant| tenant.name).unwrap_or_default();
@@ -53,20 +55,38 @@ fn OfTenant(tenant: Signal<Option<TenantView>>) -> impl IntoView {
             }
             .into_any();
         }
-        let rows: Vec<_> = apps.into_iter().map(|app| row(app, may_create, Callback::new(move |app| {
-            chosen.set(Some(app));
-            renaming.set(true);
-        }))).collect();
+        let rows: Vec<_> = apps
+            .into_iter()
+            .map(|app| {
+                row(
+                    app,
+                    may_create,
+                    Callback::new(move |app| {
+                        chosen.set(Some(app));
+                        renaming.set(true);
+                    }),
+                )
+            })
+            .collect();
         view! {
             <table class="table">
-                <thead><tr><th scope="col">"Name"</th><th scope="col">"Id"</th><th scope="col"><span class="visually-hidden">"Actions"</span></th></tr></thead>
+                <thead>
+                    <tr>
+                        <th scope="col">"Name"</th>
+                        <th scope="col">"Id"</th>
+                        <th scope="col"><span class="visually-hidden">"Actions"</span></th>
+                    </tr>
+                </thead>
                 <tbody>{rows}</tbody>
             </table>
         }
         .into_any()
     };
     view! {
-        <PageHead title="Apps" about=format!("The apps of {name}. Each is a world of its own: channels, keys and access rules are not shared.")>
+        <PageHead
+            title="Apps"
+            about=format!("The apps of {name}. Each is a world of its own: channels, keys and access rules are not shared.")
+        >
             {may_create.then(|| view! {
                 <button class="button button-primary" type="button" on:click=move |_| creating.set(true)>
                     <Icon shape=Shape::PLUS/>
@@ -77,10 +97,10 @@ fn OfTenant(tenant: Signal<Option<TenantView>>) -> impl IntoView {
         <div class="card table-wrap">{rows}</div>
         {(!may_create).then(|| view! { <p class="muted small">"Making apps needs the role admin or above."</p> })}
         <Dialog open=creating title="Create app" id="create-app">
-            {move || tenant.get_untracked().map(|tenant| view! { <CreateAppForm tenant=tenant.id on_close=Callback::new(move |()| creating.set(false))/> })}
+            {move || tenant.get_untracked().map(|tenant| view! { <CreateAppForm tenant=tenant.id on_close=created/> })}
         </Dialog>
         <Dialog open=renaming title="Rename app" id="rename-app">
-            {move || chosen.get().map(|app| view! { <RenameAppForm app=app on_close=Callback::new(move |()| renaming.set(false))/> })}
+            {move || chosen.get().map(|app| view! { <RenameAppForm app=app on_close=renamed/> })}
         </Dialog>
     }
 }

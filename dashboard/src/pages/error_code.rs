@@ -15,7 +15,8 @@ use crate::components::snippet::Snippet;
 #[component]
 pub(crate) fn ErrorCodePage() -> impl IntoView {
     let params = use_params_map();
-    let code = Memo::new(move |_| params.with(|params| params.get("code")).and_then(|slug| ErrorCode::from_slug(&slug)));
+    let code =
+        Memo::new(move |_| params.with(|params| params.get("code")).and_then(|slug| ErrorCode::from_slug(&slug)));
     move || {
         let inside = match code.get() {
             Some(code) => view! { <OneCode code=code/> }.into_any(),
@@ -29,7 +30,12 @@ pub(crate) fn ErrorCodePage() -> impl IntoView {
 fn OneCode(code: ErrorCode) -> impl IntoView {
     let (heading, sentence) = advice(code.retry());
     view! {
-        <nav class="small" aria-label="Breadcrumb"><A href="/errors">"Error codes"</A>" / "<code>{code.as_str()}</code></nav>
+        <nav
+            class="small"
+            aria-label="Breadcrumb"
+        >
+            <A href="/errors">"Error codes"</A>" / "<code>{code.as_str()}</code>
+        </nav>
         <PageHead title=code.title()/>
         <div class="stack">
             <div class="card card-pad">

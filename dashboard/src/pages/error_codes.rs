@@ -12,8 +12,12 @@ use crate::components::page_head::PageHead;
 /// What a client should do after an error of this kind, in a heading and a sentence.
 pub(crate) const fn advice(retry: Retry) -> (&'static str, &'static str) {
     match retry {
-        Retry::Never => ("Do not come back unchanged", "The same again fails again: something has to be corrected first."),
-        Retry::Backoff => ("Back off", "Again later, waiting longer each time; `retry_after_ms` says how long where it is known."),
+        Retry::Never => {
+            ("Do not come back unchanged", "The same again fails again: something has to be corrected first.")
+        }
+        Retry::Backoff => {
+            ("Back off", "Again later, waiting longer each time; `retry_after_ms` says how long where it is known.")
+        }
         Retry::Now => ("Come back now", "Reconnect at once and resume from the last positions."),
         Retry::Token => ("Get a token and come back", "Again with a new token, or after signing in again."),
     }

@@ -1,5 +1,5 @@
-//! From nothing to a message that arrives: a subscriber that is already listening, a curl with the real key, the message
-//! with its milliseconds, and what comes next.
+//! From nothing to a message that arrives: a subscriber that is already listening, a curl with the real key, the
+//! message with its milliseconds, and what comes next.
 
 mod checklist;
 mod code;
@@ -76,14 +76,16 @@ impl Stage {
             shown.truncate(SHOWN_MAX);
         });
         // Twice: the first frame still lies before the drawing, the second after it.
-        request_animation_frame(move || request_animation_frame(move || {
-            let painted_ms = browser::now_ms();
-            self.shown.try_update(|shown| {
-                if let Some(shown) = shown.iter_mut().find(|shown| shown.arrival.message.id == id) {
-                    shown.painted_ms = Some(painted_ms);
-                }
-            });
-        }));
+        request_animation_frame(move || {
+            request_animation_frame(move || {
+                let painted_ms = browser::now_ms();
+                self.shown.try_update(|shown| {
+                    if let Some(shown) = shown.iter_mut().find(|shown| shown.arrival.message.id == id) {
+                        shown.painted_ms = Some(painted_ms);
+                    }
+                });
+            })
+        });
     }
 }
 
@@ -98,7 +100,7 @@ pub(crate) fn FirstMessage(here: Here) -> impl IntoView {
         app: here.app.id,
         fresh: expect_context::<FreshKey>(),
     };
-    let listening = live.listen(CHANNEL, None, move |arrival| stage.take(arrival));
+    let listening = live.listen(CHANNEL, move |arrival| stage.take(arrival));
     view! {
         <PageHead title="First message" about="This page is subscribed already. Send something and watch it arrive."/>
         <div class="stack">

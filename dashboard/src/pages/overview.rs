@@ -6,8 +6,9 @@ use leptos_router::components::A;
 use crate::components::chart::{Chart, LineChart, Series};
 use crate::components::icon::{Icon, Shape};
 use crate::components::page_head::PageHead;
+use crate::figures::Figures;
 use crate::live::{Link, Listening, Live};
-use crate::samples::{CHANNEL, Sample, Samples};
+use crate::samples::{Sample, Samples};
 use crate::scale::Kind;
 use crate::session::Here;
 use crate::{browser, format};
@@ -58,13 +59,7 @@ const BYTES: Chart = Chart {
 #[component]
 pub(crate) fn Overview(here: Here) -> impl IntoView {
     let live = expect_context::<Live>();
-    let (samples, set_samples) = signal(Samples::default());
-    let listening = live.listen(CHANNEL, Some(300), move |arrival| {
-        // A sample of a newer server that cannot be read is left out; the gap shows.
-        if let Ok(sample) = serde_json::from_value::<Sample>(arrival.message.data) {
-            set_samples.update(|samples| samples.push(sample));
-        }
-    });
+    let Figures { samples, listening } = expect_context::<Figures>();
     let cross = RwSignal::new(None::<f64>);
     let first = format!("/apps/{}/first-message", here.app.id);
     view! {
@@ -94,19 +89,28 @@ fn verdict(link: &Link, listening: &Listening, samples: &Samples) -> (Shape, &'s
             (Shape::ALERT, "warn", format!("No figures since {}: {why}{until}", browser::clock_time(*since_ms)))
         }
         (Link::Paused, ..) => (Shape::CIRCLE, "muted", format!("Live figures are paused.{until}")),
-        (Link::Connecting | Link::Live, _, None) => (Shape::CIRCLE, "muted", "Waiting for the first second of figures.".to_owned()),
+        (Link::Connecting | Link::Live, _, None) => {
+            (Shape::CIRCLE, "muted", "Waiting for the first second of figures.".to_owned())
+        }
         (Link::Connecting | Link::Live, _, Some(last)) => {
             let connected = format::counted(last.connections, "connection");
             match last.latency_ms {
                 Some(latency) if latency.p99 >= SLOW_MS => (
                     Shape::ALERT,
                     "warn",
-                    format!("{connected}. Messages are slow: one in a hundred takes {} ms or more.", format::millis(latency.p99)),
+                    format!(
+                        "{connected}. Messages are slow: one in a hundred takes {} ms or more.",
+                        format::millis(latency.p99)
+                    ),
                 ),
                 Some(latency) => (
                     Shape::DONE,
                     "good",
-                    format!("{connected}. Messages arrive in {} ms, 99 of 100 within {} ms.", format::millis(latency.p50), format::millis(latency.p99)),
+                    format!(
+                        "{connected}. Messages arrive in {} ms, 99 of 100 within {} ms.",
+                        format::millis(latency.p50),
+                        format::millis(latency.p99)
+                    ),
                 ),
                 None => (Shape::DONE, "good", format!("{connected}. Nothing was delivered in the last seconds.")),
             }
@@ -135,17 +139,18 @@ fn Verdict(samples: ReadSignal<Samples>, listening: ReadSignal<Listening>, first
 
 #[component]
 fn Stats(samples: ReadSignal<Samples>) -> impl IntoView {
-    let stat = move |name: &'static str, unit: &'static str, read: fn(&Sample) -> Option<f64>, write: fn(f64) -> String| {
-        let figure = Memo::new(move |_| samples.with(|samples| samples.last().and_then(read)));
-        let text = move || figure.get().map_or_else(|| "–".to_owned(), write);
-        let exact = move || figure.get().map(format::exact).unwrap_or_default();
-        view! {
-            <div class="stat">
-                <dt>{name}</dt>
-                <dd class="figure" title=exact>{text}<small>{unit}</small></dd>
-            </div>
-        }
-    };
+    let stat =
+        move |name: &'static str, unit: &'static str, read: fn(&Sample) -> Option<f64>, write: fn(f64) -> String| {
+            let figure = Memo::new(move |_| samples.with(|samples| samples.last().and_then(read)));
+            let text = move || figure.get().map_or_else(|| "–".to_owned(), write);
+            let exact = move || figure.get().map(format::exact).unwrap_or_default();
+            view! {
+                <div class="stat">
+                    <dt>{name}</dt>
+                    <dd class="figure" title=exact>{text}<small>{unit}</small></dd>
+                </div>
+            }
+        };
     view! {
         <dl class="card stats">
             {stat("Connections", "", |sample| Some(sample.connections), format::short)}

@@ -2,15 +2,14 @@
 
 use fanfare_api::SecretText;
 use leptos::prelude::*;
-use leptos_meta::Title;
 use leptos_router::NavigateOptions;
 use leptos_router::components::A;
 use leptos_router::hooks::{use_navigate, use_query_map};
 
-use crate::api::{ApiError, Guest};
-use crate::components::door::Door;
+use crate::api::Guest;
+use crate::components::attempt::Attempt;
+use crate::components::door_form::DoorForm;
 use crate::components::field::Field;
-use crate::components::states::FormError;
 use crate::session::{Session, SessionHandle, home};
 
 /// The form.
@@ -19,44 +18,45 @@ pub(crate) fn SignIn() -> impl IntoView {
     let guest = expect_context::<Guest>();
     let session = expect_context::<SessionHandle>();
     let (email, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
-    let error = RwSignal::new(None::<ApiError>);
-    let busy = RwSignal::new(false);
-    let ended = move || matches!(session.get(), Session::SignedOut { ended: true });
+    let attempt = Attempt::new();
     forward_members(session);
-    let submit = move |event: leptos::ev::SubmitEvent| {
-        event.prevent_default();
-        if busy.get_untracked() {
-            return;
-        }
-        busy.set(true);
-        leptos::task::spawn_local(async move {
-            let answer = guest.sign_in(email.get_untracked(), SecretText::new(password.get_untracked())).await;
-            busy.set(false);
-            match answer {
-                Ok((member, view)) => session.set(Session::SignedIn(member, view)),
-                Err(refused) => error.set(Some(refused)),
-            }
+    let submit = Callback::new(move |()| {
+        let password = SecretText::new(password.get_untracked());
+        attempt.run(guest.sign_in(email.get_untracked(), password), move |(member, view)| {
+            session.set(Session::SignedIn(member, view));
         });
+    });
+    let ended = move || matches!(session.get(), Session::SignedOut { ended: true });
+    let lead = move || {
+        view! {
+            <p>"New here? "<A href="/sign-up">"Sign up"</A></p>
+            <Show when=ended>
+                <p class="note" role="status">"Your session ended. Sign in to go on where you were."</p>
+            </Show>
+        }
     };
     view! {
-        <Title text="Sign in"/>
-        <Door>
-            <div class="door-card">
-                <header>
-                    <h1>"Sign in"</h1>
-                    <p>"New here? "<A href="/sign-up">"Sign up"</A></p>
-                </header>
-                <Show when=ended><p class="note" role="status">"Your session ended. Sign in to go on where you were."</p></Show>
-                <form class="form" on:submit=submit>
-                    <Field label="E-mail" name="email" kind="email" autocomplete="username" value=email pointer="/email" error=error focus=true/>
-                    <Field label="Password" name="password" kind="password" autocomplete="current-password" value=password pointer="/password" error=error/>
-                    <FormError error=error/>
-                    <button class="button button-primary button-wide" type="submit" disabled=move || busy.get()>
-                        {move || if busy.get() { "Signing in" } else { "Sign in" }}
-                    </button>
-                </form>
-            </div>
-        </Door>
+        <DoorForm title="Sign in" lead=lead action=("Sign in", "Signing in") attempt=attempt on_submit=submit>
+            <Field
+                label="E-mail"
+                name="email"
+                kind="email"
+                autocomplete="username"
+                value=email
+                pointer="/email"
+                error=attempt.error
+                focus=true
+            />
+            <Field
+                label="Password"
+                name="password"
+                kind="password"
+                autocomplete="current-password"
+                value=password
+                pointer="/password"
+                error=attempt.error
+            />
+        </DoorForm>
     }
 }
 

@@ -19,7 +19,13 @@ pub(crate) fn Start() -> impl IntoView {
         Session::SignedIn(_, view) => view! { <Redirect path=home(&view)/> }.into_any(),
         Session::Failed(error) => {
             let retry = Callback::new(move |()| session.resume(guest));
-            view! { <Door text=true><h1 class="visually-hidden">"Fanfare"</h1><Failure error=error retry=retry/></Door> }.into_any()
+            view! {
+                <Door text=true>
+                    <h1 class="visually-hidden">"Fanfare"</h1>
+                    <Failure error=error retry=retry/>
+                </Door>
+            }
+            .into_any()
         }
     }
 }

@@ -131,7 +131,7 @@ pub struct LimitValue {
     pub burst: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+#[cfg_attr(not(target_arch = "wasm32"), expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so"))]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }

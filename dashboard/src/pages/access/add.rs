@@ -21,7 +21,13 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
         event.prevent_default();
         match read(&pattern.get_untracked(), &who.get_untracked(), operations.get_untracked()) {
             Ok((on, whom)) => {
-                let rule = RuleDraft { id: None, pattern: on, who: whom, operations: operations.get_untracked(), effect: effect.get_untracked() };
+                let rule = RuleDraft {
+                    id: None,
+                    pattern: on,
+                    who: whom,
+                    operations: operations.get_untracked(),
+                    effect: effect.get_untracked(),
+                };
                 draft.rules.update(|rules| rules.push(rule));
                 pattern.set(String::new());
                 wrong.set(None);
@@ -30,12 +36,18 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
         }
     };
     let operation = move |operation: Operation| {
-        let toggle = move |_| operations.update(|all| {
-            let on = all.contains(operation);
-            *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
-        });
+        let has = move || operations.get().contains(operation);
+        let toggle = move |_| {
+            operations.update(|all| {
+                let on = all.contains(operation);
+                *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
+            })
+        };
         view! {
-            <label><input type="checkbox" prop:checked=move || operations.get().contains(operation) on:change=toggle/>{operation.as_str()}</label>
+            <label>
+                <input type="checkbox" prop:checked=has on:change=toggle/>
+                {operation.as_str()}
+            </label>
         }
     };
     let clients = Operation::ALL.into_iter().filter(|operation| operation.is_client());
@@ -48,13 +60,18 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
                     <div class="input-group"><select
                         class="input"
                         id="rule-effect"
-                        on:change:target=move |event| effect.set(if event.target().value() == "deny" { Gives::Deny } else { Gives::Allow })
+                        on:change:target=move |event| effect.set(effect_of(&event.target().value()))
                     >
                         <option value="allow">"Allow"</option>
                         <option value="deny">"Deny"</option>
                     </select><Icon shape=Shape::CHEVRONS/></div>
                 </div>
-                <Field label="Who" name="rule-who" value=who help="anonymous, identified, everyone, user:<sub> or role:<name>"/>
+                <Field
+                    label="Who"
+                    name="rule-who"
+                    value=who
+                    help="anonymous, identified, everyone, user:<sub> or role:<name>"
+                />
                 <Field label="Channels" name="rule-pattern" value=pattern help="room:9, room:*, room:** or user:{sub}"/>
             </div>
             <fieldset class="field">
@@ -65,6 +82,10 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
             <div class="row-end"><button class="button" type="submit">"Add rule"</button></div>
         </form>
     }
+}
+
+fn effect_of(word: &str) -> Gives {
+    if word == "deny" { Gives::Deny } else { Gives::Allow }
 }
 
 fn read(pattern: &str, who: &str, operations: Operations) -> Result<(Pattern, Who), String> {

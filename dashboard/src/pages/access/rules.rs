@@ -14,7 +14,11 @@ use crate::components::states::Empty;
 pub(super) fn RuleTable(draft: Draft, may_edit: bool, error: RwSignal<Option<ApiError>>) -> impl IntoView {
     let rows = move || {
         let rules = draft.rules.get();
-        rules.into_iter().enumerate().map(|(index, rule)| view! { <Row draft=draft index=index rule=rule may_edit=may_edit error=error/> }).collect::<Vec<_>>()
+        rules
+            .into_iter()
+            .enumerate()
+            .map(|(index, rule)| view! { <Row draft=draft index=index rule=rule may_edit=may_edit error=error/> })
+            .collect::<Vec<_>>()
     };
     let is_empty = move || draft.rules.with(Vec::is_empty);
     view! {
@@ -46,22 +50,31 @@ pub(super) fn RuleTable(draft: Draft, may_edit: bool, error: RwSignal<Option<Api
 }
 
 #[component]
-fn Row(draft: Draft, index: usize, rule: RuleDraft, may_edit: bool, error: RwSignal<Option<ApiError>>) -> impl IntoView {
+fn Row(
+    draft: Draft,
+    index: usize,
+    rule: RuleDraft,
+    may_edit: bool,
+    error: RwSignal<Option<ApiError>>,
+) -> impl IntoView {
     let RuleDraft { id, pattern, who, operations, effect } = rule;
     let (badge, word) = match effect {
         Gives::Allow => ("badge badge-good", "Allow"),
         Gives::Deny => ("badge badge-bad", "Deny"),
     };
-    let chips: Vec<_> = operations.iter().map(|operation: Operation| view! { <li class="badge">{operation.as_str()}</li> }).collect();
+    let chips: Vec<_> =
+        operations.iter().map(|operation: Operation| view! { <li class="badge">{operation.as_str()}</li> }).collect();
     let pattern = pattern.to_string();
     let said = format!("Remove the rule on {pattern}");
     let wrong = move || {
         let places = ["", "/pattern", "/who", "/operations", "/effect"];
         error.with(|error| places.iter().find_map(|place| error.as_ref()?.at(&format!("/rules/{index}{place}"))))
     };
-    let remove = move |_| draft.rules.update(|rules| {
-        rules.remove(index);
-    });
+    let remove = move |_| {
+        draft.rules.update(|rules| {
+            rules.remove(index);
+        })
+    };
     view! {
         <tr role="row">
             <td role="cell" data-label="Effect"><span class=badge>{word}</span></td>
@@ -71,7 +84,15 @@ fn Row(draft: Draft, index: usize, rule: RuleDraft, may_edit: bool, error: RwSig
             <td role="cell" data-label="Rule"><code class="small muted">{known_as(id)}</code></td>
             <td role="cell" class="table-actions" data-label="">
                 {may_edit.then(|| view! {
-                    <button class="icon-button" type="button" aria-label=said title="Remove" on:click=remove><Icon shape=Shape::TRASH/></button>
+                    <button
+                        class="icon-button"
+                        type="button"
+                        aria-label=said
+                        title="Remove"
+                        on:click=remove
+                    >
+                        <Icon shape=Shape::TRASH/>
+                    </button>
                 })}
             </td>
         </tr>

@@ -6,7 +6,8 @@ use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
 
-use crate::api::{ApiError, Member};
+use crate::api::Member;
+use crate::components::attempt::Attempt;
 use crate::components::field::Field;
 use crate::components::states::FormError;
 use crate::session::SessionHandle;
@@ -17,38 +18,37 @@ pub(super) fn CreateAppForm(tenant: TenantId, on_close: Callback<()>) -> impl In
     let member = expect_context::<Member>();
     let session = expect_context::<SessionHandle>();
     let name = RwSignal::new(String::new());
-    let error = RwSignal::new(None::<ApiError>);
-    let busy = RwSignal::new(false);
+    let attempt = Attempt::new();
     let go = use_navigate();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        busy.set(true);
         let go = go.clone();
-        leptos::task::spawn_local(async move {
-            match member.create_app(tenant, name.get_untracked().trim().to_owned()).await {
-                Ok(app) => {
-                    on_close.run(());
-                    session.update(|view| {
-                        if let Some(tenant) = view.tenants.iter_mut().find(|known| known.id == tenant) {
-                            tenant.apps.push(AppName { id: app.id, name: app.name.clone() });
-                        }
-                    });
-                    go(&format!("/apps/{}/first-message", app.id), NavigateOptions::default());
+        let name = name.get_untracked().trim().to_owned();
+        attempt.run(member.create_app(tenant, name), move |app| {
+            on_close.run(());
+            session.update(|view| {
+                if let Some(tenant) = view.tenants.iter_mut().find(|known| known.id == tenant) {
+                    tenant.apps.push(AppName { id: app.id, name: app.name.clone() });
                 }
-                Err(refused) => {
-                    busy.set(false);
-                    error.set(Some(refused));
-                }
-            }
+            });
+            go(&format!("/apps/{}/first-message", app.id), NavigateOptions::default());
         });
     };
     view! {
         <form class="form" on:submit=submit>
-            <Field label="Name" name="app-name" value=name pointer="/name" error=error focus=true help="Such as production or staging. It starts with one rule: everyone may use demo:**."/>
-            <FormError error=error/>
+            <Field
+                label="Name"
+                name="app-name"
+                value=name
+                pointer="/name"
+                error=attempt.error
+                focus=true
+                help="Such as production or staging. It starts with one rule: everyone may use demo:**."
+            />
+            <FormError error=attempt.error/>
             <div class="row-end">
                 <button class="button" type="button" on:click=move |_| on_close.run(())>"Cancel"</button>
-                <button class="button button-primary" type="submit" disabled=move || busy.get()>"Create app"</button>
+                <button class="button button-primary" type="submit" disabled=move || attempt.busy.get()>"Create app"</button>
             </div>
         </form>
     }

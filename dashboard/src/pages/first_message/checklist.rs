@@ -1,7 +1,7 @@
 //! What there is to do before real users come; it ticks itself.
 
-use fanfare_core::id::AppId;
 use fanfare_core::Effect as Gives;
+use fanfare_core::id::AppId;
 use leptos::prelude::*;
 use leptos_router::components::A;
 
@@ -61,16 +61,33 @@ pub(super) fn Checklist(here: Here, progress: Progress) -> impl IntoView {
     let member = expect_context::<Member>();
     let app = here.app.id;
     let acl = Load::new(move || member.acl(app));
-    let closed = Signal::derive(move || acl.get().is_some_and(|acl| !acl.rules.iter().any(|rule| admits_anonymous(rule.effect, &rule.who))));
+    let closed = Signal::derive(move || {
+        acl.get().is_some_and(|acl| !acl.rules.iter().any(|rule| admits_anonymous(rule.effect, &rule.who)))
+    });
     let done = progress.done;
     let access = format!("/apps/{app}/access");
     view! {
         <section class="card card-pad stack" aria-labelledby="checklist-title">
             <h2 id="checklist-title">"Before real users come"</h2>
             <ul class="checklist">
-                <Check done=Signal::derive(move || done.get().published) title="Published">"A message was accepted."</Check>
-                <Check done=Signal::derive(move || done.get().received) title="Received">"It arrived in this page."</Check>
-                <Check done=Signal::derive(move || done.get().token) title="Token made">"A backend says who its users are; see below."</Check>
+                <Check
+                    done=Signal::derive(move || done.get().published)
+                    title="Published"
+                >
+                    "A message was accepted."
+                </Check>
+                <Check
+                    done=Signal::derive(move || done.get().received)
+                    title="Received"
+                >
+                    "It arrived in this page."
+                </Check>
+                <Check
+                    done=Signal::derive(move || done.get().token)
+                    title="Token made"
+                >
+                    "A backend says who its users are; see below."
+                </Check>
                 <Check done=closed title="Anonymous access closed">
                     "Nobody without a token. "<A href=access.clone()>"Access"</A>
                 </Check>

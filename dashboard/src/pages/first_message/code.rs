@@ -55,7 +55,10 @@ fn Mint(backend: Backend, stage: Stage) -> impl IntoView {
                 <button class="button" type="button" on:click=mint>"Make one with this key"</button>
                 <span class="muted small">"For the user ann, on room:9, for an hour."</span>
             </div>
-            {move || token.get().map(|token| view! { <Snippet text=token.expose().to_owned() what="token" wrap=true/> })}
+            {move || {
+                let token = token.get()?.expose().to_owned();
+                Some(view! { <Snippet text=token what="token" wrap=true/> })
+            }}
             <FormError error=error/>
         </div>
     }

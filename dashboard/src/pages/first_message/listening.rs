@@ -20,9 +20,13 @@ pub(super) fn ListeningPane(here: Here, listening: ReadSignal<Listening>) -> imp
         (Link::Connecting | Link::Live, _) => ("badge", "dot dot-hollow", "Connecting"),
     };
     let sentence = move || match (live.link(), listening.get()) {
-        (Link::Live, Listening::On(_)) => "A subscriber in this page is connected. Everything published from now on arrives here.".to_owned(),
+        (Link::Live, Listening::On(_)) => {
+            "A subscriber in this page is connected. Everything published from now on arrives here.".to_owned()
+        }
         (Link::Refused(problem), _) | (_, Listening::Refused(problem)) => problem.detail,
-        (Link::Reconnecting { since_ms, why }, _) => format!("The line was lost at {}: {why}", browser::clock_time(since_ms)),
+        (Link::Reconnecting { since_ms, why }, _) => {
+            format!("The line was lost at {}: {why}", browser::clock_time(since_ms))
+        }
         (Link::Paused, _) => "The live link is paused. Resume it at the top of the page.".to_owned(),
         (Link::Connecting | Link::Live, _) => "The page is connecting.".to_owned(),
     };
@@ -34,7 +38,12 @@ pub(super) fn ListeningPane(here: Here, listening: ReadSignal<Listening>) -> imp
         <section class="card pane" aria-labelledby="listening-title">
             <div class="card-head">
                 <h2 id="listening-title"><span class="pane-step" aria-hidden="true">"1"</span>"Listening"</h2>
-                <span class=move || state().0 role="status"><span class=move || state().1 aria-hidden="true"></span>{move || state().2}</span>
+                <span
+                    class=move || state().0
+                    role="status"
+                >
+                    <span class=move || state().1 aria-hidden="true"></span>{move || state().2}
+                </span>
             </div>
             <div class="pane-body">
                 <p>{sentence}</p>

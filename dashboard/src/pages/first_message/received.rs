@@ -14,13 +14,16 @@ pub(super) fn ReceivedPane(stage: Stage, listening: ReadSignal<Listening>) -> im
         Listening::On(fence) => fence.lineage,
         Listening::Waiting | Listening::Refused(_) => "…".to_owned(),
     };
-    let newest = Memo::new(move |_| stage.shown.with(|shown| shown.first().map(|shown| shown.arrival.message.id.clone())));
-    let older = move || {
-        stage.shown.with(|shown| shown.iter().skip(1).map(row).collect::<Vec<_>>())
-    };
+    let newest =
+        Memo::new(move |_| stage.shown.with(|shown| shown.first().map(|shown| shown.arrival.message.id.clone())));
+    let older = move || stage.shown.with(|shown| shown.iter().skip(1).map(row).collect::<Vec<_>>());
     view! {
         <section class="card pane" aria-labelledby="received-title">
-            <div class="card-head"><h2 id="received-title"><span class="pane-step" aria-hidden="true">"3"</span>"Received"</h2></div>
+            <div
+                class="card-head"
+            >
+                <h2 id="received-title"><span class="pane-step" aria-hidden="true">"3"</span>"Received"</h2>
+            </div>
             <div class="pane-body" aria-live="polite" data-testid="received">
                 {move || match newest.get() {
                     None => view! {
@@ -47,30 +50,39 @@ fn Newest(stage: Stage, lineage: Signal<String>) -> impl IntoView {
         let sent = stage.sent.get()?;
         shown.with(|shown| shown.as_ref().is_some_and(|shown| shown.arrival.message.id == sent.id)).then_some(sent)
     });
-    move || shown.get().map(|shown| {
-        let (figure, about) = headline(&shown, sent.get().as_ref());
-        let message = shown.arrival.message.clone();
-        let name = message.name.clone().unwrap_or_else(|| "message".to_owned());
-        let steps: Vec<_> = steps(&shown, sent.get().as_ref(), &lineage.get()).into_iter().map(|(step, when)| view! {
-            <li class="step"><span>{step}</span><span class="muted number">{when}</span></li>
-        }).collect();
-        view! {
-            <div class="arrival">
-                <div>
-                    <p class="arrival-time">{figure}<small>" ms"</small></p>
-                    <p class="muted small">{about}</p>
+    move || {
+        shown.get().map(|shown| {
+            let (figure, about) = headline(&shown, sent.get().as_ref());
+            let message = shown.arrival.message.clone();
+            let name = message.name.clone().unwrap_or_else(|| "message".to_owned());
+            let steps: Vec<_> = steps(&shown, sent.get().as_ref(), &lineage.get())
+                .into_iter()
+                .map(|(step, when)| {
+                    view! {
+                        <li class="step"><span>{step}</span><span class="muted number">{when}</span></li>
+                    }
+                })
+                .collect();
+            view! {
+                <div class="arrival">
+                    <div>
+                        <p class="arrival-time">{figure}<small>" ms"</small></p>
+                        <p class="muted small">{about}</p>
+                    </div>
+                    <div class="snippet snippet-wrap"><pre><code>{name}" "{message.data.to_string()}</code></pre></div>
+                    <ol class="steps" aria-label="The steps it took">{steps}</ol>
                 </div>
-                <div class="snippet snippet-wrap"><pre><code>{name}" "{message.data.to_string()}</code></pre></div>
-                <ol class="steps" aria-label="The steps it took">{steps}</ol>
-            </div>
-        }
-    })
+            }
+        })
+    }
 }
 
 /// The one number, and what it measures.
 fn headline(shown: &Shown, sent: Option<&Sent>) -> (String, &'static str) {
     match (sent, shown.arrival.travel_ms) {
-        (Some(sent), _) => (format::millis(shown.arrival.at_ms - sent.at_ms), "from your click to this page, over the gateway"),
+        (Some(sent), _) => {
+            (format::millis(shown.arrival.at_ms - sent.at_ms), "from your click to this page, over the gateway")
+        }
         (None, Some(travel)) => (format::millis(travel), "from the gateway's log to this page"),
         (None, None) => ("–".to_owned(), "the clocks were not compared yet"),
     }

@@ -36,7 +36,11 @@ pub(super) fn SendPane(here: Here, stage: Stage) -> impl IntoView {
     };
     view! {
         <section class="card pane" aria-labelledby="send-title">
-            <div class="card-head"><h2 id="send-title"><span class="pane-step" aria-hidden="true">"2"</span>"Send"</h2></div>
+            <div
+                class="card-head"
+            >
+                <h2 id="send-title"><span class="pane-step" aria-hidden="true">"2"</span>"Send"</h2>
+            </div>
             <div class="pane-body">
                 <p>
                     {move || if stage.key().is_some() {
@@ -60,7 +64,8 @@ fn SendButton(backend: Backend, stage: Stage, error: RwSignal<Option<ApiError>>)
     let send = move |_| {
         count.update(|count| *count += 1);
         let id = format!("page-{}", browser::unique());
-        let text = if count.get_untracked() == 1 { "hi".to_owned() } else { format!("hi again, {}", count.get_untracked()) };
+        let text =
+            if count.get_untracked() == 1 { "hi".to_owned() } else { format!("hi again, {}", count.get_untracked()) };
         let message = json!({ "id": id, "name": "greet", "data": text });
         stage.sent.set(Some(Sent { id: id.clone(), at_ms: browser::now_ms(), acknowledged_ms: None }));
         let backend = backend.clone();
@@ -77,7 +82,13 @@ fn SendButton(backend: Backend, stage: Stage, error: RwSignal<Option<ApiError>>)
     };
     view! {
         <div class="row">
-            <button class="button button-primary" type="button" on:click=send><Icon shape=Shape::SEND/>"Send it from here"</button>
+            <button
+                class="button button-primary"
+                type="button"
+                on:click=send
+            >
+                <Icon shape=Shape::SEND/>"Send it from here"
+            </button>
             <span class="muted small">"The same request, by this page."</span>
         </div>
     }

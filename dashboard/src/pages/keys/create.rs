@@ -7,7 +7,8 @@ use fanfare_core::{Capabilities, Operation, Pattern};
 use leptos::prelude::*;
 
 use super::presets::Preset;
-use crate::api::{ApiError, Member};
+use crate::api::Member;
+use crate::components::attempt::Attempt;
 use crate::components::field::Field;
 use crate::components::secret::SecretOnce;
 use crate::components::states::FormError;
@@ -22,7 +23,13 @@ pub(super) fn CreateKeyForm(app: AppId, on_made: Callback<()>, on_close: Callbac
             <p>"The key "<strong>{created.key.name}</strong>" works from now on."</p>
             <SecretOnce secret=created.secret/>
             <div class="row-end">
-                <button class="button button-primary" type="button" on:click=move |_| on_close.run(())>"I have kept it"</button>
+                <button
+                    class="button button-primary"
+                    type="button"
+                    on:click=move |_| on_close.run(())
+                >
+                    "I have kept it"
+                </button>
             </div>
         }
         .into_any(),
@@ -30,43 +37,52 @@ pub(super) fn CreateKeyForm(app: AppId, on_made: Callback<()>, on_close: Callbac
 }
 
 #[component]
-fn Form(app: AppId, made: RwSignal<Option<KeyCreated>>, on_made: Callback<()>, on_close: Callback<()>) -> impl IntoView {
+fn Form(
+    app: AppId,
+    made: RwSignal<Option<KeyCreated>>,
+    on_made: Callback<()>,
+    on_close: Callback<()>,
+) -> impl IntoView {
     let member = expect_context::<Member>();
     let name = RwSignal::new(String::new());
     let preset = RwSignal::new(Preset::Everything);
-    let custom = Custom { pattern: RwSignal::new("room:*".to_owned()), operations: RwSignal::new(Operations::NONE), wrong: RwSignal::new(None) };
-    let error = RwSignal::new(None::<ApiError>);
-    let busy = RwSignal::new(false);
+    let custom = Custom {
+        pattern: RwSignal::new("room:*".to_owned()),
+        operations: RwSignal::new(Operations::NONE),
+        wrong: RwSignal::new(None),
+    };
+    let attempt = Attempt::new();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let capabilities = match preset.get_untracked() {
             Preset::Custom => custom.read(),
             usual => Some(usual.capabilities()),
         };
-        let Some(capabilities) = capabilities.filter(|_| !busy.get_untracked()) else { return };
-        busy.set(true);
-        let key = CreateKey { name: name.get_untracked().trim().to_owned(), capabilities: Some(capabilities), expires_at: None };
-        leptos::task::spawn_local(async move {
-            let answer = member.create_key(app, &key).await;
-            busy.set(false);
-            match answer {
-                Ok(created) => {
-                    made.set(Some(created));
-                    on_made.run(());
-                }
-                Err(refused) => error.set(Some(refused)),
-            }
+        let Some(capabilities) = capabilities else { return };
+        let name = name.get_untracked().trim().to_owned();
+        let key = CreateKey { name, capabilities: Some(capabilities), expires_at: None };
+        attempt.run(async move { member.create_key(app, &key).await }, move |created| {
+            made.set(Some(created));
+            on_made.run(());
         });
     };
     view! {
         <form class="form" on:submit=submit>
-            <Field label="Name" name="key-name" value=name pointer="/name" error=error focus=true help="Say who uses it: “orders service”, “staging”."/>
+            <Field
+                label="Name"
+                name="key-name"
+                value=name
+                pointer="/name"
+                error=attempt.error
+                focus=true
+                help="Say who uses it: “orders service”, “staging”."
+            />
             <Choices preset=preset/>
             <Show when=move || preset.get() == Preset::Custom><CustomFields custom=custom/></Show>
-            <FormError error=error/>
+            <FormError error=attempt.error/>
             <div class="row-end">
                 <button class="button" type="button" on:click=move |_| on_close.run(())>"Cancel"</button>
-                <button class="button button-primary" type="submit" disabled=move || busy.get()>"Create key"</button>
+                <button class="button button-primary" type="submit" disabled=move || attempt.busy.get()>"Create key"</button>
             </div>
         </form>
     }
@@ -74,18 +90,23 @@ fn Form(app: AppId, made: RwSignal<Option<KeyCreated>>, on_made: Callback<()>, o
 
 #[component]
 fn Choices(preset: RwSignal<Preset>) -> impl IntoView {
-    let choice = |option: Preset| view! {
-        <label class="choice">
-            <input
-                type="radio"
-                name="preset"
-                value=option.word()
-                prop:checked=move || preset.get() == option
-                on:change=move |_| preset.set(option)
-            />
-            <strong>{option.title()}</strong>
-            <span>{option.about()}</span>
-        </label>
+    let choice = |option: Preset| {
+        let (id, about) = (format!("preset-{}", option.word()), format!("preset-{}-about", option.word()));
+        view! {
+            <div class="choice">
+                <input
+                    type="radio"
+                    name="preset"
+                    id=id.clone()
+                    value=option.word()
+                    aria-describedby=about.clone()
+                    prop:checked=move || preset.get() == option
+                    on:change=move |_| preset.set(option)
+                />
+                <label for=id>{option.title()}</label>
+                <span id=about>{option.about()}</span>
+            </div>
+        }
     };
     view! {
         <fieldset class="field">
@@ -121,14 +142,21 @@ impl Custom {
 fn CustomFields(custom: Custom) -> impl IntoView {
     let operation = move |operation: Operation| {
         let has = move || custom.operations.get().contains(operation);
-        let toggle = move |_| custom.operations.update(|all| {
-            let on = all.contains(operation);
-            *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
-        });
+        let toggle = move |_| {
+            custom.operations.update(|all| {
+                let on = all.contains(operation);
+                *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
+            })
+        };
         view! { <label><input type="checkbox" prop:checked=has on:change=toggle/>{operation.as_str()}</label> }
     };
     view! {
-        <Field label="Channels" name="key-pattern" value=custom.pattern help="A pattern: room:9, room:* for one segment, room:** for all below."/>
+        <Field
+            label="Channels"
+            name="key-pattern"
+            value=custom.pattern
+            help="A pattern: room:9, room:* for one segment, room:** for all below."
+        />
         <fieldset class="field">
             <legend class="field-label">"Operations"</legend>
             <div class="check-row">{Operation::ALL.map(operation).into_iter().collect::<Vec<_>>()}</div>

@@ -36,7 +36,9 @@ impl Preset {
     /// Whom it is for.
     pub(super) const fn about(self) -> &'static str {
         match self {
-            Self::Everything => "Any operation on any channel. For trying things out, and for a backend that does it all.",
+            Self::Everything => {
+                "Any operation on any channel. For trying things out, and for a backend that does it all."
+            }
             Self::Publish => "Publishes on any channel. It cannot read, and signs nothing.",
             Self::Sign => "Signs tokens that let clients subscribe, publish, see presence and history.",
             Self::Read => "Subscribes, reads history and statistics. It cannot publish.",
@@ -61,7 +63,9 @@ impl Preset {
             Self::Everything => Operations::ALL,
             Self::Publish => Operations::NONE.with(Operation::Publish),
             Self::Sign => Operations::CLIENT.with(Operation::Sign),
-            Self::Read => [Operation::Subscribe, Operation::History, Operation::PresenceRead, Operation::Stats].into_iter().collect(),
+            Self::Read => [Operation::Subscribe, Operation::History, Operation::PresenceRead, Operation::Stats]
+                .into_iter()
+                .collect(),
             Self::Custom => Operations::NONE,
         }
     }

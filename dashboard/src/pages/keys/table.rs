@@ -43,7 +43,11 @@ fn Row(key: KeyView, may_edit: bool, act: RwSignal<Option<Act>>) -> impl IntoVie
         <tr role="row" class:row-off=!works>
             <td role="cell" data-label="Name"><strong class="row-name">{key.name.clone()}</strong></td>
             <td role="cell" data-label="Key">
-                <span class="row row-tight"><code title=id.clone()>{short}</code><CopyButton text=id what="key id" icon=true/></span>
+                <span
+                    class="row row-tight"
+                >
+                    <code title=id.clone()>{short}</code><CopyButton text=id what="key id" icon=true/>
+                </span>
             </td>
             <td role="cell" data-label="May"><span class="small">{summary(&key.capabilities)}</span></td>
             <td role="cell" data-label="Created"><Ago at=key.created_at/></td>
@@ -51,10 +55,18 @@ fn Row(key: KeyView, may_edit: bool, act: RwSignal<Option<Act>>) -> impl IntoVie
             <td role="cell" class="table-actions" data-label="">
                 {(may_edit && works).then(|| view! {
                     <span class="row-end row-tight">
-                        <button class="button button-small" type="button" on:click=move |_| act.set(Some(Act::Rename(rename.clone())))>
+                        <button
+                            class="button button-small"
+                            type="button"
+                            on:click=move |_| act.set(Some(Act::Rename(rename.clone())))
+                        >
                             "Rename"<span class="visually-hidden">" "{key.name.clone()}</span>
                         </button>
-                        <button class="button button-small button-danger" type="button" on:click=move |_| act.set(Some(Act::Revoke(revoke.clone())))>
+                        <button
+                            class="button button-small button-danger"
+                            type="button"
+                            on:click=move |_| act.set(Some(Act::Revoke(revoke.clone())))
+                        >
                             "Revoke"<span class="visually-hidden">" "{key.name.clone()}</span>
                         </button>
                     </span>
@@ -66,7 +78,10 @@ fn Row(key: KeyView, may_edit: bool, act: RwSignal<Option<Act>>) -> impl IntoVie
 
 fn state(key: &KeyView) -> impl IntoView + use<> {
     match key.state {
-        KeyStatus::Active => view! { <span class="badge badge-good"><span class="dot" aria-hidden="true"></span>"Works"</span> }.into_any(),
+        KeyStatus::Active => {
+            view! { <span class="badge badge-good"><span class="dot" aria-hidden="true"></span>"Works"</span> }
+                .into_any()
+        }
         KeyStatus::Expired => view! { <span class="badge badge-warn">"Expired"</span> }.into_any(),
         KeyStatus::Revoked => {
             let when = key.revoked_at.map(|at| view! { " "<Ago at=at/> });
