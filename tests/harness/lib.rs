@@ -4,6 +4,7 @@
 //!   test.
 //! - [`store`]: a store on such a database, with a clock that tests move and tenants that sign up.
 //! - [`server`]: the real `fanfare` binary on free ports, with its own database and data directory.
+//! - [`command`]: the same binary as a command that ends.
 //! - [`owner`], [`publisher`], [`client`]: users as types — who signed up, a backend with a key, a socket. The client is
 //!   not ours below the frames, so that it judges our WebSocket layer.
 //! - [`raw`]: requests and frames by hand, for what no client of good will sends.
@@ -25,6 +26,7 @@
 
 pub mod answer;
 pub mod client;
+pub mod command;
 pub mod owner;
 pub mod postgres;
 pub mod publisher;
@@ -53,10 +55,7 @@ pub fn unix_now() -> u64 {
 /// # Errors
 /// When there is no answer in time; `what` says which.
 #[expect(clippy::disallowed_methods, reason = "polls another process, which has no event to wait for")]
-pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = anyhow::Result<Option<T>>>,
-{
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = ask().await? {

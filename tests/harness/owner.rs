@@ -50,6 +50,12 @@ impl Owner {
         format!("{}/v1/apps/{}", self.gateway_url, self.app)
     }
 
+    /// The same owner with another key: their backends call with it, and tokens are signed with it.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
     /// A backend that has the first key.
     #[must_use]
     pub fn publisher(&self) -> Publisher {

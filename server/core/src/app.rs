@@ -92,6 +92,16 @@ impl Key {
         };
         state && self.expires_ms.is_none_or(|expires| unix_ms < expires)
     }
+
+    /// When it stops to work by itself, Unix milliseconds.
+    #[must_use]
+    pub fn ends_ms(&self) -> Option<u64> {
+        let overlap = match self.state {
+            KeyState::Overlap { until_ms } => Some(until_ms),
+            KeyState::Active | KeyState::Revoked => None,
+        };
+        self.expires_ms.into_iter().chain(overlap).min()
+    }
 }
 
 /// An app at one version.

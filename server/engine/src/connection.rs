@@ -14,6 +14,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fanfare_core::problem::Problem;
@@ -176,6 +177,8 @@ impl Connection {
                     self.replies.push(native::push_unsubscribed(&channel, &problem).websocket().clone());
                 }
                 self.renew_caller();
+                // A key may end sooner than it did.
+                self.outbox.tick_by(self.end_s());
             }
         }
     }
@@ -205,8 +208,12 @@ impl Connection {
         if self.session.subject().is_none() {
             return self.close(reader, ErrorCode::ConnectTimeout);
         }
-        if self.session.is_expired(self.node.clock.unix_ms()) {
+        let now_ms = self.node.clock.unix_ms();
+        if self.session.is_expired(now_ms) {
             return self.close(reader, ErrorCode::TokenExpired);
+        }
+        if self.session.ends_ms(&self.entry.peek()).is_some_and(|ends_ms| now_ms >= ends_ms) {
+            return self.recheck(reader);
         }
         self.catch_up |= std::mem::take(&mut self.retry);
         let heartbeat_s = self.heartbeat_s();
@@ -224,16 +231,20 @@ impl Connection {
         self.entry.peek().heartbeat_ms.div_ceil(1_000).max(1)
     }
 
-    /// Asks for the next tick: when silence would have lasted a heartbeat, when the probe must be answered, or when the
-    /// token's grace ends.
+    /// Asks for the next tick: when silence would have lasted a heartbeat, when the probe must be answered, or when time
+    /// ends what the token gives.
     fn schedule(&self, now_s: u32) {
         let heartbeat_s = self.heartbeat_s();
         let silent_s = if self.probed { now_s } else { self.heard_s };
-        let expiry_s = self.session.expires_ms().map_or(u32::MAX, |expires_ms| {
-            let left_ms = (expires_ms + crate::session::EXPIRY_GRACE_MS).saturating_sub(self.node.clock.unix_ms());
-            now_s.saturating_add(u32::try_from(left_ms.div_ceil(1_000)).unwrap_or(u32::MAX / 2))
-        });
-        self.outbox.tick_at(silent_s.saturating_add(heartbeat_s).min(expiry_s).max(now_s + 1));
+        self.outbox.tick_at(silent_s.saturating_add(heartbeat_s).min(self.end_s()).max(now_s + 1));
+    }
+
+    /// The second in which time ends what the token gives. A tick that comes too early in it asks for the next.
+    fn end_s(&self) -> u32 {
+        self.session.ends_ms(&self.entry.peek()).map_or(u32::MAX, |ends_ms| {
+            let left = Duration::from_millis(ends_ms.saturating_sub(self.node.clock.unix_ms()));
+            u32::try_from((self.node.clock.monotonic() + left).as_secs()).unwrap_or(u32::MAX)
+        })
     }
 
     fn poll_inflight(&mut self, context: &mut Context<'_>) -> bool {

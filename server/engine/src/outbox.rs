@@ -191,6 +191,11 @@ impl Outbox {
         self.due_s.store(second, Ordering::Relaxed);
     }
 
+    /// Asks for [`Signal::Tick`] at this second at the latest.
+    pub(crate) fn tick_by(&self, second: u32) {
+        self.due_s.fetch_min(second, Ordering::Relaxed);
+    }
+
     /// Sends [`Signal::Tick`] when it is due.
     pub(crate) fn tick_if_due(&self, second: u32) {
         if self.due_s.load(Ordering::Relaxed) <= second {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_core::permission::{ClientSubject, decide};
 use fanfare_core::problem::Problem;
-use fanfare_core::{App, Block, ChannelName, ErrorCode, Limit, Operation, Subject};
+use fanfare_core::{App, Block, ChannelName, ErrorCode, Key, Limit, Operation, Subject};
 use fanfare_protocol::native::CommandKind;
 
 use crate::error::NodeError;
@@ -193,10 +193,21 @@ impl Session {
         Verdict::Stay(refused)
     }
 
+    /// When time alone changes what the session may: its token's grace ends, or the key that signed it stops to work.
+    #[must_use]
+    pub fn ends_ms(&self, app: &App) -> Option<u64> {
+        let grace = self.expires_ms().map(|expires_ms| expires_ms.saturating_add(EXPIRY_GRACE_MS));
+        let signer = match self.subject() {
+            Some(Subject::Client(client)) => client.ceiling.as_ref().and_then(|(id, _)| app.key(*id)),
+            Some(Subject::Key { .. }) | None => None,
+        };
+        grace.into_iter().chain(signer.and_then(Key::ends_ms)).min()
+    }
+
     /// Whether the token's time, grace included, is over.
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
-        self.expires_ms().is_some_and(|expires_ms| now_ms >= expires_ms + EXPIRY_GRACE_MS)
+        self.expires_ms().is_some_and(|expires_ms| now_ms >= expires_ms.saturating_add(EXPIRY_GRACE_MS))
     }
 }
 
@@ -204,7 +215,7 @@ impl Session {
 mod tests {
     use super::*;
     use fanfare_core::id::{KeyId, RuleId};
-    use fanfare_core::{Capabilities, Effect, Key, KeyState, Operations, Pattern, Rule, Who};
+    use fanfare_core::{Capabilities, Effect, KeyState, Operations, Pattern, Rule, Who};
 
     fn rule(who: Who, effect: Effect) -> Rule {
         Rule {
@@ -265,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_ends_the_sessions_of_its_tokens() {
+    fn a_revoked_or_expired_key_ends_the_sessions_of_its_tokens() {
         let mut app = App::for_tests();
         let id = KeyId::new(1, 1);
         app.keys = vec![Key {
@@ -283,6 +294,11 @@ mod tests {
         session.start(&app, Some(token)).expect("a token is enough");
         assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
         assert!(!session.is_expired(1_000 + EXPIRY_GRACE_MS - 1) && session.is_expired(1_000 + EXPIRY_GRACE_MS));
+        assert_eq!(session.ends_ms(&app), Some(1_000 + EXPIRY_GRACE_MS));
+        app.keys[0].expires_ms = Some(900);
+        assert_eq!((session.ends_ms(&app), session.recheck(&app, 899)), (Some(900), Verdict::Stay(Vec::new())));
+        assert_eq!(session.recheck(&app, 900), Verdict::Close(ErrorCode::TokenRevoked));
+        app.keys[0].expires_ms = None;
         app.keys[0].state = KeyState::Revoked;
         assert_eq!(session.recheck(&app, 0), Verdict::Close(ErrorCode::TokenRevoked));
     }
