@@ -1,11 +1,12 @@
 /** Keys in the dashboard: made, shown once, used, revoked. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { signUp } from "./support/account.mjs";
-import { clean, controlUrl, gatewayUrl, launch, visit } from "./support/browser.mjs";
+import { signIn, signUp, stranger } from "./support/account.mjs";
+import { appUrl, clean, controlUrl, gatewayUrl, launch, visit } from "./support/browser.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
+const member = stranger();
 before(async () => {
   browser = await launch();
 });
@@ -36,14 +37,14 @@ async function becomes(expected, ask, withinMs) {
 
 test("a key is made, shown once, works, and is refused after it was revoked", async () => {
   const { page, faults } = await visit(browser);
-  const { app } = await signUp(page);
+  const { app } = await signUp(page, member);
   await page.getByRole("link", { name: "Keys" }).click();
   await page.getByRole("heading", { level: 1, name: "Keys" }).waitFor();
 
   await page.getByRole("button", { name: "Create key" }).click();
   const making = page.getByRole("dialog", { name: "Create key" });
   await making.getByLabel("Name").fill("orders");
-  await making.getByRole("radio", { name: "Publish" }).check();
+  await making.locator("label").filter({ hasText: /^Publish/ }).click();
   await making.getByRole("button", { name: "Create key" }).click();
   const key = await making.getByTestId("secret").textContent();
   assert.match(key, /^key_\w{26}:ffs_\S+$/);
@@ -73,11 +74,10 @@ test("a key is made, shown once, works, and is refused after it was revoked", as
 });
 
 test("somebody else's app is not found", async () => {
-  const { page: theirs, context } = await visit(browser);
-  const { app } = await signUp(theirs);
-  await context.close();
   const { page, faults } = await visit(browser);
-  await signUp(page);
+  await signIn(page, member);
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  const app = appUrl.split("/").at(-1);
   await page.goto(`${controlUrl}/apps/${app}/keys`);
   await page.getByRole("heading", { level: 1, name: "Not found" }).waitFor();
   clean(faults);

@@ -28,17 +28,21 @@ const MEMBERS = [
   { path: "/apps/{app}/first-message", heading: "First message" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/access", heading: "Access" },
+  { path: "{tenant}", heading: "Apps" },
 ];
 
 /** @type {import("playwright-core").Browser} */
 let browser;
 const person = stranger();
 let app;
+/** The path of the tenant's page. */
+let tenant;
 before(async () => {
   browser = await launch();
   if (folder !== undefined) mkdirSync(folder, { recursive: true });
   const { page, context } = await visit(browser);
   ({ app } = await signUp(page, person));
+  tenant = await page.getByRole("link", { name: "Apps" }).getAttribute("href");
   await context.close();
 });
 after(() => browser?.close());
@@ -55,7 +59,7 @@ async function judge(page, name) {
 }
 
 const look = ({ colorScheme, width }) => ({ colorScheme, viewport: { width, height: 900 }, reducedMotion: "reduce" });
-const file = (path) => path.replace("/apps/{app}", "app").replace(/^\//, "").replaceAll("/", "-");
+const file = (path) => path.replace("/apps/{app}", "app").replace("{tenant}", "apps").replace(/^\//, "").replaceAll("/", "-");
 
 for (const shape of LOOKS) {
   test(`pages for everybody, ${shape.name}`, async () => {
@@ -67,7 +71,7 @@ for (const shape of LOOKS) {
     }
     for (const [name, url] of [["control", controlUrl], ["gateway", gatewayUrl]]) {
       await page.goto(`${url}/docs`);
-      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.getByRole("heading", { level: 1 }).first().waitFor();
       await judge(page, `docs-${name}-${shape.name}`);
     }
     clean(faults);
@@ -79,12 +83,40 @@ for (const shape of LOOKS) {
     await signIn(page, person);
     await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
     for (const { path, heading } of MEMBERS) {
-      await page.goto(controlUrl + path.replace("{app}", app));
+      await page.goto(controlUrl + path.replace("{app}", app).replace("{tenant}", tenant));
       await page.getByRole("heading", { level: 1, name: heading }).waitFor();
-      await page.getByText("Live", { exact: true }).first().waitFor();
       await page.getByText("Loading").waitFor({ state: "hidden" });
+      await page.getByText("Waiting for the first second").first().waitFor({ state: "hidden" });
       await judge(page, `${file(path)}-${shape.name}`);
     }
+    clean(faults);
+    await context.close();
+  });
+
+  test(`what opens and arrives on pages, ${shape.name}`, async () => {
+    const { page, context, faults } = await visit(browser, look(shape));
+    await signIn(page, person);
+    await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+    await page.keyboard.press("Control+k");
+    await page.getByRole("dialog").waitFor();
+    await judge(page, `palette-${shape.name}`);
+
+    await page.goto(`${controlUrl}/apps/${app}/first-message`);
+    await page.getByRole("button", { name: "Make a key" }).click();
+    await page.getByText("Subscribed", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Send it from here" }).click();
+    await page.getByTestId("received").getByText('greet "hi"').waitFor();
+    await judge(page, `app-first-message-received-${shape.name}`);
+
+    await page.goto(`${controlUrl}/apps/${app}/keys`);
+    await page.getByRole("button", { name: "Create key" }).click();
+    await page.getByRole("dialog").getByLabel("Name").fill("orders");
+    await page.locator("label").filter({ hasText: /^Custom/ }).click();
+    await judge(page, `app-keys-create-${shape.name}`);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: /^Revoke/ }).first().click();
+    await page.getByRole("button", { name: "Revoke key" }).waitFor();
+    await judge(page, `app-keys-revoke-${shape.name}`);
     clean(faults);
     await context.close();
   });
