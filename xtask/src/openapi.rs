@@ -25,7 +25,8 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn compare() -> Result<Done> {
     for plane in PLANES {
         let name = format!("openapi/{plane}.json");
-        let kept = fs::read_to_string(root().join(&name)).with_context(|| format!("read {name}, which `cargo xtask openapi` writes"))?;
+        let kept = fs::read_to_string(root().join(&name))
+            .with_context(|| format!("read {name}, which `cargo xtask openapi` writes"))?;
         let generated = generate(plane)?;
         if kept == generated {
             continue;

@@ -25,7 +25,8 @@ pub struct Options {
     pub database_url: Option<String>,
     /// Its data directory. Without it, a new one that is removed afterwards.
     pub data: Option<PathBuf>,
-    /// Where its log goes. Without it, a file beside the data directory, which is kept when the server does not start.
+    /// Where its log goes. Without it, a new file that is removed afterwards; what is in it when the server does not
+    /// start is in the error.
     pub log: Option<PathBuf>,
     /// Further variables, such as `FANFARE_STOP__DRAIN_MS`.
     pub variables: Vec<(String, String)>,
@@ -71,7 +72,8 @@ pub struct Platform {
     /// Its data directory.
     pub data: PathBuf,
     process: Child,
-    removes_data: bool,
+    /// Files that were made for it and go with it.
+    removes: [bool; 2],
 }
 
 impl Platform {
@@ -97,7 +99,7 @@ impl Platform {
             app_url: None,
             key: None,
             welcome_url: None,
-            removes_data: options.data.is_none(),
+            removes: [options.data.is_none(), options.log.is_none()],
             log,
             data,
             process,
@@ -208,8 +210,12 @@ impl Drop for Platform {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        if self.removes_data {
+        let [data, log] = self.removes;
+        if data {
             let _ = fs::remove_dir_all(&self.data);
+        }
+        if log {
+            let _ = fs::remove_file(&self.log);
         }
     }
 }
