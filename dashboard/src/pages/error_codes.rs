@@ -40,7 +40,6 @@ pub(crate) fn ErrorCodes() -> impl IntoView {
                         <thead>
                             <tr>
                                 <th scope="col">"Code"</th>
-                                <th scope="col">"What it says"</th>
                                 <th scope="col" class="number">"Closes with"</th>
                                 <th scope="col" class="number">"HTTP"</th>
                             </tr>
@@ -70,8 +69,10 @@ pub(crate) fn ErrorCodes() -> impl IntoView {
 fn row(code: ErrorCode) -> impl IntoView {
     view! {
         <tr>
-            <td><A href=format!("/errors/{code}")><code>{code.as_str()}</code></A></td>
-            <td>{code.title()}</td>
+            <td>
+                <A href=format!("/errors/{code}")><code>{code.as_str()}</code></A>
+                <p class="small muted">{code.title()}</p>
+            </td>
             <td class="number">{code.close()}</td>
             <td class="number">{code.status()}</td>
         </tr>
