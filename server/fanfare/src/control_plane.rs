@@ -7,19 +7,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use fanfare_api::server::{ApiProblem, Edge};
-use fanfare_core::id::RequestId;
-use fanfare_core::{Clock as _, ErrorCode, Problem};
-use fanfare_engine::SystemClock;
-use rand::TryRng as _;
-use rand::rngs::SysRng;
+use fanfare_core::{ErrorCode, Problem};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::error;
 
-/// When whoever was turned away may come back.
-const RETRY_AFTER_MS: u64 = 2_000;
+use crate::away;
 
 /// What a browser shows until the dashboard can be served. It asks again by itself.
 const AWAY: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">
@@ -48,12 +42,7 @@ struct Door {
 
 /// Serves until told to stop, then until the last request is answered.
 pub(crate) async fn serve(listener: TcpListener, plane: Plane, site: String, shutdown: CancellationToken) {
-    let clock = SystemClock::new();
-    let next_id = move || {
-        let (high, low) = (SysRng.try_next_u64().unwrap_or_default(), SysRng.try_next_u64().unwrap_or_default());
-        RequestId::new(clock.unix_ms(), u128::from(high) << 64 | u128::from(low))
-    };
-    let away = Edge::new(site, next_id).around(Router::new().fallback(away));
+    let away = away::router(site, unreached);
     let router = Router::new().fallback(pass).with_state(Door { plane, away });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(failure) = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await {
@@ -78,7 +67,6 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-async fn away() -> ApiProblem {
-    let problem = Problem::new(ErrorCode::StorageUnavailable, "Postgres cannot be reached yet; nothing was changed.");
-    ApiProblem::from(problem.retry_after_ms(RETRY_AFTER_MS))
+fn unreached() -> Problem {
+    Problem::new(ErrorCode::StorageUnavailable, "Postgres cannot be reached yet; nothing was changed.")
 }

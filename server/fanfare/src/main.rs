@@ -7,6 +7,7 @@
 //! Rules of the platform live in the other crates. What this one must never do: decide who may do what, speak SQL, make
 //! the data plane wait for Postgres, start a task that nobody stops, or print a secret that it was not asked for.
 
+mod away;
 mod banner;
 mod cli;
 mod config;

@@ -1,12 +1,13 @@
 //! Starts the data plane: broker, node, feed, snapshot, gateway.
 
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fanfare_core::Clock as _;
 use fanfare_core::position::PositionKey;
+use fanfare_core::{Clock as _, ErrorCode, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock};
 use fanfare_store::Store;
@@ -14,8 +15,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
 use tracing::{error, info, warn};
 
+use crate::away;
 use crate::config::Options;
 use crate::database::reached;
 use crate::feed::snapshot::{Snapshot, SnapshotFile};
@@ -44,7 +47,9 @@ impl DataPlane<'_> {
         check_tls(&self.options.gateway)?;
         let file = Arc::new(SnapshotFile::new(self.data, self.keys));
         let snapshot = read(&file).await;
+        let away = self.turn_away_without(snapshot.as_ref(), &listener)?;
         let position_key = self.position_key(snapshot.as_ref()).await?;
+        drop(away);
         let node = self.node(&position_key);
         let has_store = self.store.borrow().is_some();
         if let Some(snapshot) = snapshot.filter(|_| !has_store) {
@@ -59,6 +64,19 @@ impl DataPlane<'_> {
         }
         self.serve(Arc::clone(&node), listener);
         Ok(node)
+    }
+
+    /// While there is neither a store nor a snapshot nothing is known, and everybody is told to come back until what is
+    /// returned is dropped: a listener that only listens would keep them waiting.
+    fn turn_away_without(&self, snapshot: Option<&Snapshot>, listener: &TcpListener) -> Result<Option<DropGuard>> {
+        if snapshot.is_some() || self.store.borrow().is_some() {
+            return Ok(None);
+        }
+        let twin = listener.as_fd().try_clone_to_owned().and_then(|twin| TcpListener::from_std(twin.into()));
+        let twin = twin.context("cannot share the gateway's listener")?;
+        let until = self.lifecycle.soft.child_token();
+        self.lifecycle.tasks.spawn(away::serve(twin, self.docs_url.to_owned(), not_known_yet, until.clone()));
+        Ok(Some(until.drop_guard()))
     }
 
     /// The platform's key of positions: the store's, or, while that is away, the snapshot's.
@@ -122,6 +140,10 @@ impl DataPlane<'_> {
             }
         });
     }
+}
+
+fn not_known_yet() -> Problem {
+    Problem::new(ErrorCode::TryAgain, "No app is known yet: Postgres cannot be reached, and there is no snapshot.")
 }
 
 /// Looks at the TLS files before anything is started: a gateway that cannot speak must stop the start.
