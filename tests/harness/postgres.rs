@@ -4,6 +4,7 @@
 //! state of `migrations/`, and every test gets a copy of that template, dropped when its [`Database`] is.
 
 mod cluster;
+mod own;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
 use cluster::Cluster;
 pub use cluster::LOGIN;
+pub use own::{OwnCluster, superuser_of};
 
 /// A test's own database. Dropping it drops the database, whoever is still connected to it.
 #[derive(Debug)]

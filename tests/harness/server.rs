@@ -10,21 +10,41 @@ use fanfare_load::platform::{Options as Launch, Platform};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, http};
-use crate::eventually;
 use crate::owner::Owner;
 use crate::postgres::{self, Database};
+use crate::{TIMEOUT, eventually};
 
 /// A password that no list of common ones knows.
 pub const PASSWORD: &str = "correct-horse-battery-staple-9";
 
+/// Where a server's data is.
+#[derive(Debug, Clone, Default)]
+pub enum Home {
+    /// A database of its own in the cluster that tests share.
+    #[default]
+    Shared,
+    /// A database elsewhere.
+    Url(String),
+    /// A Postgres that the server itself runs: the embedded defaults.
+    Embedded,
+}
+
 /// How to start a server.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Where its data is.
+    pub home: Home,
     /// Variables over the harness's own, such as `("FANFARE_STOP__DRAIN_MS", "1000")`.
     pub variables: Vec<(String, String)>,
 }
 
 impl Options {
+    /// A server whose data is there.
+    #[must_use]
+    pub fn at(home: Home) -> Self {
+        Self { home, ..Self::default() }
+    }
+
     /// Adds a variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
@@ -40,7 +60,7 @@ pub struct Server {
     platform: Option<Platform>,
     ports: [u16; 3],
     data: PathBuf,
-    database: Database,
+    database: Option<Database>,
 }
 
 impl Server {
@@ -58,7 +78,10 @@ impl Server {
     /// When it does not start.
     pub async fn start_with(options: Options) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        let database = postgres::database().await?;
+        let database = match options.home {
+            Home::Shared => Some(postgres::database().await?),
+            Home::Url(_) | Home::Embedded => None,
+        };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let data = std::env::temp_dir().join(format!("fanfare-it-{}-{number}", std::process::id()));
         let mut server = Self { options, platform: None, ports: [0; 3], data, database };
@@ -66,10 +89,19 @@ impl Server {
         Ok(server)
     }
 
-    /// Its database.
+    /// Its database in the shared cluster.
+    ///
+    /// # Panics
+    /// When it has none there.
     #[must_use]
     pub const fn database(&self) -> &Database {
-        &self.database
+        self.database.as_ref().expect("the server is at home in the shared cluster")
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where the dashboard and the control plane are.
@@ -123,7 +155,11 @@ impl Server {
         let mut variables: Vec<_> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         variables.extend(self.options.variables.iter().cloned());
         let launch = Launch {
-            database_url: Some(self.database.url.clone()),
+            database_url: match &self.options.home {
+                Home::Shared => Some(self.database().url.clone()),
+                Home::Url(url) => Some(url.clone()),
+                Home::Embedded => None,
+            },
             data: Some(self.data.clone()),
             log: Some(self.log_path()),
             variables,
@@ -146,6 +182,16 @@ impl Server {
     pub async fn stop(&mut self) -> Result<()> {
         let platform = self.platform.take().context("the server does not run")?;
         tokio::task::spawn_blocking(move || platform.stop()).await?
+    }
+
+    /// Waits for it to end after a signal; its exit code.
+    ///
+    /// # Errors
+    /// When it does not end in time, or by a signal.
+    pub async fn ended(&mut self) -> Result<i32> {
+        let mut platform = self.platform.take().context("the server does not run")?;
+        let status = tokio::task::spawn_blocking(move || platform.wait(TIMEOUT)).await??;
+        status.code().with_context(|| format!("the server ended with {status}"))
     }
 
     /// Kills it as a failing machine would; [`launch`](Self::launch) starts it again.
@@ -179,6 +225,18 @@ impl Server {
         Ok(owner)
     }
 
+    /// Claims the tenant of the first start with the code of the welcome link.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn claim(&self, code: &str, email: &str) -> Result<Owner> {
+        let http = http()?;
+        let request = http.post(format!("{}/api/v1/welcome", self.control_url())).header("X-Fanfare-CSRF", "1");
+        let body = json!({ "code": code, "email": email, "password": PASSWORD });
+        let made = Answer::to(request.json(&body)).await?.ok()?;
+        Owner::new(http, self, email, &made)
+    }
+
     /// Waits until the data plane knows an owner's app and key: it hears of them by the change feed.
     ///
     /// # Errors
@@ -189,6 +247,17 @@ impl Server {
             Ok((answer.status == 200).then_some(()))
         })
         .await
+    }
+
+    /// Lowers limits of every app, by name, as tenants can in the database; no page or operation does it yet.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn lower_limits(&self, lowered: &Value) -> Result<()> {
+        let pool = self.database().pool_as("fanfare_owner").await?;
+        let query = sqlx::query("UPDATE fanfare.app_limits SET lowered = $1, revision = revision + 1").bind(lowered);
+        ensure!(query.execute(&pool).await?.rows_affected() > 0, "no app has limits");
+        Ok(())
     }
 
     /// Readiness as orchestrators see it.
@@ -206,9 +275,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(platform) = self.platform.take() {
+        match self.platform.take() {
+            // Dropping it stops it, and its Postgres, before its files go.
+            Some(platform) if matches!(self.options.home, Home::Embedded) => drop(platform),
             // It may be gone already, which is as good.
-            let _ = platform.kill();
+            Some(platform) => drop(platform.kill()),
+            None => {}
         }
         let _ = fs::remove_dir_all(&self.data);
         // The log of a failed test is what one looks at next.
@@ -225,7 +297,10 @@ pub(crate) fn text(document: &Value, pointer: &str) -> Result<String> {
 }
 
 /// The server's binary: where cargo puts it, and no older than what it is made of.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it has to be built first.
+pub fn binary() -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("FANFARE_TEST_BINARY") {
         return Ok(given.into());
     }

@@ -3,6 +3,8 @@
 mod brokers;
 mod harness;
 mod isolation;
+mod lifecycle;
+mod outage;
 mod rls;
 mod store;
 mod tidy;

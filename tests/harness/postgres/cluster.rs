@@ -94,7 +94,7 @@ async fn start() -> Result<PgConnection> {
     let script = RUN.join("supervise.sh");
     fs::write(&script, SUPERVISOR)?;
     let mut supervisor = Command::new("setsid");
-    supervisor.arg("sh").arg(&script).arg(&binaries).arg(&*RUN).args(as_unprivileged_user()?);
+    supervisor.arg("sh").arg(&script).arg(&binaries).arg(&*RUN).args(as_unprivileged_user(&RUN)?);
     supervisor.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
     supervisor.current_dir(&*RUN).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let mut supervisor = supervisor.spawn().context("start the supervisor of the test cluster")?;
@@ -155,8 +155,8 @@ fn fingerprint(directory: &Path) -> Result<String> {
     Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The words that run a command as somebody Postgres agrees to run as: it refuses root.
-fn as_unprivileged_user() -> Result<Vec<String>> {
+/// The words that run a command as somebody Postgres agrees to run as, who is given the directory: it refuses root.
+pub(super) fn as_unprivileged_user(directory: &Path) -> Result<Vec<String>> {
     let root = fs::metadata("/proc/self")?.uid() == 0;
     if !root {
         return Ok(Vec::new());
@@ -169,15 +169,15 @@ fn as_unprivileged_user() -> Result<Vec<String>> {
     };
     let (user, group) =
         of("postgres").or_else(|| of("nobody")).context("neither a user postgres nor nobody to run Postgres as")?;
-    std::os::unix::fs::chown(&*RUN, Some(user), Some(group))?;
-    fs::set_permissions(&*RUN, fs::Permissions::from_mode(0o755))?;
+    std::os::unix::fs::chown(directory, Some(user), Some(group))?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
     Ok(["setpriv", &format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "--"]
         .map(String::from)
         .into())
 }
 
 /// Where `initdb` and `postgres` are: told, the distribution's newest, on the path, or what `cargo xtask` unpacked.
-fn binaries() -> Result<PathBuf> {
+pub(super) fn binaries() -> Result<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os("FANFARE_PG_BIN").map(PathBuf::from).into_iter().collect();
     let mut distribution: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
