@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use fanfare_control::{Control, Setup};
+use fanfare_core::id::AppId;
 use fanfare_engine::{Node, SystemClock};
 use fanfare_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -39,6 +40,8 @@ use crate::private::{self, Health};
 const FIRST_CONNECT: Duration = Duration::from_secs(1);
 /// How long tasks may take to end after connections are drained.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// How often a start looks whether the feed has brought the first app.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The name of the tenant that the welcome link gives away.
 const FIRST_TENANT: &str = "My tenant";
 
@@ -170,12 +173,29 @@ impl Server {
             self.lifecycle.tasks.spawn(report(connecting));
         }
         let welcome = self.welcome().await?;
+        if let Some(welcome) = &welcome {
+            self.await_app(welcome.app).await;
+        }
         let has_postgres = self.store.borrow().is_some();
         let Urls { gateway, control, private } = &self.urls;
         let (gateway_url, control_url, private_url) = (gateway.clone(), control.clone(), private.clone());
         let (took, data) = (self.begun.elapsed(), self.data.clone());
         Banner { role, took, gateway_url, control_url, private_url, data, has_postgres, welcome }.print();
         Ok(())
+    }
+
+    /// Waits until the gateway has heard of an app, so that what is printed works when it is read.
+    async fn await_app(&self, app: AppId) {
+        let Some(node) = self.node.get() else { return };
+        let known = async {
+            let mut look = tokio::time::interval(LOOK_EVERY);
+            while node.directory().get(app).is_none() {
+                look.tick().await;
+            }
+        };
+        if timeout(END_WITHIN, known).await.is_err() {
+            warn!("the gateway has not heard of the first app yet");
+        }
     }
 
     fn serve_private(&self, listener: TcpListener) {
