@@ -17,7 +17,9 @@ use fanfare_core::{ErrorCode, Problem, json};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 
@@ -93,6 +95,11 @@ fn write(response: &mut Response, problem: Problem, site: &str) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     headers.remove(header::CONTENT_LENGTH);
+    if problem.code == ErrorCode::MessageTooLarge {
+        // The rest of the body may be unread, and the connection ends with it: say so, or a client puts its next
+        // request on a connection that is about to close.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(wait) = problem.retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1_000)));
     }
@@ -132,7 +139,7 @@ impl IntoResponse for ApiProblem {
 #[derive(Debug, Clone, Copy)]
 pub struct StrictJson<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
+impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiProblem> {
@@ -172,17 +179,53 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiProblem> {
     Err(Problem::new(ErrorCode::UnsupportedMediaType, detail).into())
 }
 
-/// Reads strict JSON into a type; the error points to the wrong place.
+/// Reads strict JSON into a type; the error points to the wrong place. Objects are objects: serde would also take an
+/// array of a type's fields in their order, which nothing documents, so that is refused by how the type prints.
 ///
 /// # Errors
 /// When the bytes are no strict JSON, or not of this type.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
+pub fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, ApiProblem> {
     json::check(bytes).map_err(|error| Problem::new(ErrorCode::InvalidJson, format!("Reading stopped: {error}.")))?;
+    let read = read(bytes)?;
+    if bytes.contains(&b'[')
+        && let (Ok(sent), Ok(meant)) = (serde_json::from_slice(bytes), serde_json::to_value(&read))
+        && let Some(place) = array_for_object(&sent, &meant)
+    {
+        return Err(wrong_place(place, "invalid type: sequence, expected an object"));
+    }
+    Ok(read)
+}
+
+fn wrong_place(pointer: String, text: &str) -> ApiProblem {
+    let detail = "The body is not what this operation takes; `errors` says where.";
+    Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, text).into()
+}
+
+/// The first place at which an array was sent for what prints as an object.
+fn array_for_object(sent: &Value, meant: &Value) -> Option<String> {
+    let inside = |name: &str, sent, meant| Some(format!("{}{}", step(name), array_for_object(sent, meant)?));
+    match (sent, meant) {
+        (Value::Array(_), Value::Object(_)) => Some(String::new()),
+        (Value::Array(sent), Value::Array(meant)) => {
+            let mut pairs = sent.iter().zip(meant).enumerate();
+            pairs.find_map(|(at, (sent, meant))| inside(&at.to_string(), sent, meant))
+        }
+        (Value::Object(sent), Value::Object(meant)) => {
+            sent.iter().find_map(|(name, sent)| inside(name, sent, meant.get(name)?))
+        }
+        _ => None,
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let mut pointer = pointer(error.path());
         let text = error.into_inner().to_string();
         let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+        // How we call our types is not for outside.
+        let plain = text.split_once("expected struct ").map(|(text, _)| format!("{text}expected an object"));
+        let text = plain.as_deref().unwrap_or(text);
         // serde tells these two at the object; the field itself is the better place.
         for prefix in ["missing field `", "unknown field `"] {
             let field = text.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
@@ -190,8 +233,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
                 pointer.push_str(&step);
             }
         }
-        let detail = "The body is not what this operation takes; `errors` says where.";
-        ApiProblem::from(Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, text))
+        wrong_place(pointer, text)
     })
 }
 
@@ -265,9 +307,20 @@ mod tests {
             (format!(r#"{{"rules":[{{{rule},"operations":[],"a/b":1}}]}}"#), "/rules/0/a~1b"),
             (r#"{"rules":[{"pattern":"a b"}]}"#.to_owned(), "/rules/0/pattern"),
             ("[]".to_owned(), ""),
+            ("[[]]".to_owned(), ""),
+            (r#"{"rules":[[null,"a","everyone",["publish"],"allow"]]}"#.to_owned(), "/rules/0"),
+            (format!(r#"{{"rules":[{{{rule},"operations":["publish"]}},[]]}}"#), "/rules/1"),
         ];
         for (body, place) in cases {
             assert_eq!(wrong(&body), (ErrorCode::InvalidRequest, place.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn types_are_not_called_by_their_names_in_here() {
+        for body in ["[]", "7", r#"{"rules":[7]}"#] {
+            let ApiProblem(problem) = parse::<ReplaceAcl>(body.as_bytes()).expect_err(body);
+            assert!(problem.errors[0].detail.ends_with("expected an object"), "{problem:?}");
         }
     }
 

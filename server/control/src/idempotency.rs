@@ -35,7 +35,7 @@ pub(crate) struct Once {
     hash: [u8; 32],
 }
 
-impl<T: DeserializeOwned> FromRequest<Control> for Repeatable<T> {
+impl<T: DeserializeOwned + Serialize> FromRequest<Control> for Repeatable<T> {
     type Rejection = ControlError;
 
     async fn from_request(request: Request, _control: &Control) -> Result<Self, ControlError> {

@@ -39,8 +39,11 @@ pub(crate) async fn sign_up(
 ) -> Result<Response, ControlError> {
     let mut checks = Checks::default();
     let email = checks.email("/email", &request.email);
-    let own = email.split('@').next().unwrap_or_default();
-    let tenant = checks.name("/tenant", request.tenant.as_deref().unwrap_or(own));
+    let tenant = match &request.tenant {
+        Some(name) => checks.name("/tenant", name),
+        // As good as the address: where that is wrong, nothing is wrong with what was not sent.
+        None => email.split('@').next().unwrap_or_default().to_owned(),
+    };
     checks.finish()?;
     password::check(request.password.expose(), &[&email, &tenant])?;
     let password_hash = control.hasher().hash(request.password.expose()).await?;
