@@ -1,6 +1,7 @@
 //! The black-box suite: one binary, one module a guarantee's home.
 
 mod brokers;
+mod control;
 mod harness;
 mod isolation;
 mod lifecycle;
