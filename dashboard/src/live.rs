@@ -57,8 +57,17 @@ pub(crate) struct Arrival {
     pub(crate) message: Message,
     /// When this page had it, Unix milliseconds of this device's clock.
     pub(crate) at_ms: f64,
-    /// From the node's append to this page, with the clocks' difference taken out; unknown before the first ping.
-    pub(crate) travel_ms: Option<f64>,
+    /// From the node's append to this page; unknown before the first ping was answered.
+    pub(crate) travel: Option<Travel>,
+}
+
+/// A span between two clocks, their difference taken out as well as pings can tell it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Travel {
+    /// Milliseconds.
+    pub(crate) ms: f64,
+    /// It may be so much more or less.
+    pub(crate) doubt_ms: f64,
 }
 
 /// The handle to the page's link.

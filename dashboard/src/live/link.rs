@@ -15,7 +15,7 @@ use leptos::prelude::*;
 
 use super::socket::Socket;
 use super::wire::{self, Fence, Hello, Incoming, Message, Pong};
-use super::{Arrival, Link, Listening, closed};
+use super::{Arrival, Link, Listening, Travel, closed};
 use crate::api::{ApiError, Member};
 use crate::{browser, format};
 
@@ -23,6 +23,9 @@ use crate::{browser, format};
 const REFRESH_AHEAD_MS: f64 = 45_000.0;
 /// How long the first answer may take.
 const HELLO_WITHIN_MS: f64 = 10_000.0;
+
+/// When clocks are compared on a new line.
+const COMPARE_AFTER_MS: [u32; 5] = [0, 150, 400, 900, 2_000];
 
 type OnMessage = Rc<dyn Fn(Arrival)>;
 
@@ -237,9 +240,13 @@ impl Machine {
             let wanted = state.listeners.iter().filter(|listener| listener.channel == message.channel);
             (wanted.map(|listener| Rc::clone(&listener.on_message)).collect(), state.clock)
         };
-        let travel_ms = clock.map(|(ahead, _)| (at_ms + ahead - message.time).max(0.0));
+        let travel = clock.map(|(ahead, trip)| Travel {
+            // Both of the node's times are cut to whole milliseconds; on average the cuts cancel each other.
+            ms: (at_ms + ahead - message.time).max(0.0),
+            doubt_ms: trip / 2.0 + 0.5,
+        });
         for on_message in wanted {
-            on_message(Arrival { message: message.clone(), at_ms, travel_ms });
+            on_message(Arrival { message: message.clone(), at_ms, travel });
         }
     }
 
@@ -269,7 +276,7 @@ impl Machine {
             (state.generation, wanted)
         };
         self.link.set(Link::Live);
-        self.ping();
+        self.compare_clocks(generation);
         for channel in wanted {
             self.subscribe(channel);
         }
@@ -291,6 +298,14 @@ impl Machine {
         }
     }
 
+    /// Pings a few times: one quick round trip is enough, and the first ones meet a busy page.
+    fn compare_clocks(self: &Rc<Self>, generation: u64) {
+        for wait in COMPARE_AFTER_MS {
+            let machine = Rc::clone(self);
+            Timeout::new(wait, move || machine.when(generation, |machine| machine.ping())).forget();
+        }
+    }
+
     fn ping(&self) {
         self.ask(Asked::Ping { sent_ms: browser::now_ms() }, wire::ping);
     }
@@ -298,8 +313,7 @@ impl Machine {
     /// Takes the quickest round trip of the line as the truest about the clocks.
     fn measured(&self, sent_ms: f64, at_ms: f64, node_ms: f64) {
         let trip = at_ms - sent_ms;
-        // The node tells whole milliseconds: on average it is half of one further.
-        let ahead = node_ms + 0.5 - (sent_ms + at_ms) / 2.0;
+        let ahead = node_ms - (sent_ms + at_ms) / 2.0;
         let mut state = self.state.borrow_mut();
         if state.clock.is_none_or(|(_, best)| trip <= best) {
             state.clock = Some((ahead, trip));

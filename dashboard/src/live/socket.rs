@@ -1,10 +1,9 @@
 //! A browser's WebSocket with its three callbacks; dropping it closes it and silences them.
 
+use fanfare_protocol::native::SUBPROTOCOL;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{CloseEvent, Event, MessageEvent, WebSocket};
-
-use super::wire::SUBPROTOCOL;
 
 /// An open, or opening, socket.
 pub(super) struct Socket {

@@ -79,11 +79,14 @@ fn Newest(stage: Stage, lineage: Signal<String>) -> impl IntoView {
 
 /// The one number, and what it measures.
 fn headline(shown: &Shown, sent: Option<&Sent>) -> (String, &'static str) {
-    match (sent, shown.arrival.travel_ms) {
+    match (sent, shown.arrival.travel) {
         (Some(sent), _) => {
             (format::millis(shown.arrival.at_ms - sent.at_ms), "from your click to this page, over the gateway")
         }
-        (None, Some(travel)) => (format::millis(travel), "from the gateway's log to this page"),
+        (None, Some(travel)) if travel.ms < travel.doubt_ms => {
+            (format!("< {}", format::millis(travel.ms + travel.doubt_ms)), "from the gateway's log to this page")
+        }
+        (None, Some(travel)) => (format::millis(travel.ms), "from the gateway's log to this page"),
         (None, None) => ("–".to_owned(), "the clocks were not compared yet"),
     }
 }
@@ -93,7 +96,7 @@ fn steps(shown: &Shown, sent: Option<&Sent>, lineage: &str) -> [(String, String)
     let arrival = &shown.arrival;
     let message = &arrival.message;
     // Everything is told from the first moment that is known: the click, or the append.
-    let appended_ms = arrival.travel_ms.map(|travel| arrival.at_ms - travel);
+    let appended_ms = arrival.travel.map(|travel| arrival.at_ms - travel.ms);
     let start_ms = sent.map(|sent| sent.at_ms).or(appended_ms);
     let since = |moment: Option<f64>| match (moment, start_ms) {
         (Some(moment), Some(start)) => format!("{} ms", format::millis((moment - start).max(0.0))),
