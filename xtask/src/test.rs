@@ -96,7 +96,10 @@ fn tests(counts: &mut Counts) -> Result<Done> {
     } else {
         &["test", "--no-fail-fast", "--lib", "--bins", "--tests"]
     };
-    let (succeeded, output) = attempt("tests", cargo(&[arguments, NATIVE].concat()))?;
+    let mut command = cargo(&[arguments, NATIVE].concat());
+    // A failed assertion says where it is; fifty frames of the runtime below it hide what it says.
+    command.env("RUST_BACKTRACE", "0");
+    let (succeeded, output) = attempt("tests", command)?;
     let (ran, closing) = if has_nextest { counts::nextest(&output) } else { counts::cargo_test(&output) };
     counts.add(ran);
     if !succeeded {
