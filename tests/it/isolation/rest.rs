@@ -255,6 +255,24 @@ async fn no_operation_of_the_data_plane_serves_a_stranger() -> Result<()> {
     walk(&mut world, &base, DATA_PLANE, &on_the_data_plane()).await
 }
 
+#[tokio::test]
+async fn the_walk_would_notice_an_answer_that_is_the_victims() -> Result<()> {
+    let mut world = World::new().await?;
+    // The victim's own key in place of the stranger's.
+    world.stranger.key.clone_from(&world.victim.key);
+    let base = world.server.gateway_url().to_owned();
+    let operations = operations(&base).await?;
+    let callers = on_the_data_plane();
+    let caller = callers.iter().find(|caller| caller.name == "the stranger's key").context("a caller")?;
+    for (operation, row) in matched(&operations, DATA_PLANE)?.into_iter().filter(|(_, row)| matches!(row.serves, Owner))
+    {
+        assert!(call(&world, &base, operation, row, caller).await.is_err(), "{}", operation.id);
+    }
+    let history = world.victim.publisher().get("/channels/room:9/messages").await?.ok()?;
+    assert!(world.tells_nothing("", &history.to_string()).is_err());
+    Ok(())
+}
+
 #[test]
 fn an_operation_without_a_row_is_named() {
     let forgotten = Operation { id: "forget_me".to_owned(), method: Method::GET, path: "/x".to_owned() };
