@@ -9,6 +9,7 @@
 
 mod data_plane;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -80,6 +81,8 @@ struct Server {
     options: Options,
     data: PathBuf,
     keys: MasterKeys,
+    /// Nobody replaces the key in its file while a server works with it.
+    _key_lock: Option<File>,
     listeners: Option<Listeners>,
     urls: Urls,
     clock: Arc<SystemClock>,
@@ -111,6 +114,7 @@ impl Server {
         let begun = Instant::now();
         let data = options.data_dir()?;
         master_key::make_data_dir(&data)?;
+        let key_lock = options.master_key.is_none().then(|| master_key::hold(&data)).transpose()?;
         let keys = MasterKeys::load(&options, &data)?;
         let listeners = Listeners::bind(&options)?;
         let urls = Urls::new(&options, &listeners)?;
@@ -122,6 +126,7 @@ impl Server {
         Ok(Self {
             data,
             keys,
+            _key_lock: key_lock,
             listeners: Some(listeners),
             urls,
             clock,
@@ -138,7 +143,9 @@ impl Server {
 
     async fn start(&mut self) -> Result<()> {
         if std::env::var_os("REDIS_URL").is_some() {
-            warn!("REDIS_URL is set, but this version has no Redis broker: messages stay in this process's memory, on one node");
+            warn!(
+                "REDIS_URL is set, but this version has no Redis broker: messages stay in this process's memory, on one node"
+            );
         }
         let listeners = self.listeners.take().expect("a server is started once");
         self.serve_private(listeners.private);

@@ -36,7 +36,13 @@ impl<L: Link> WebSocketReader<L> {
     /// A reader of what follows on a link, of which some bytes were read already.
     #[must_use]
     pub fn new(link: L, early: Vec<u8>, options: Options) -> Self {
-        Self { link, decoder: Decoder::new(options), early: early.into_boxed_slice(), goodbye: Goodbye::No, broken: false }
+        Self {
+            link,
+            decoder: Decoder::new(options),
+            early: early.into_boxed_slice(),
+            goodbye: Goodbye::No,
+            broken: false,
+        }
     }
 
     /// Decodes, and tells whether anything was handed over.
@@ -59,9 +65,7 @@ impl<L: Link> WebSocketReader<L> {
             });
         });
         self.broken = decoded.is_err();
-        decoded
-            .map(|()| handed)
-            .map_err(|Violation { status, reason, .. }| ReceiveError::Protocol { status, reason })
+        decoded.map(|()| handed).map_err(|Violation { status, reason, .. }| ReceiveError::Protocol { status, reason })
     }
 }
 
