@@ -176,7 +176,10 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Host with port, and path, of an `http` URL.
-fn place(url: &str) -> Result<(&str, &str)> {
+///
+/// # Errors
+/// When it is another URL.
+pub fn place(url: &str) -> Result<(&str, &str)> {
     let rest = url.strip_prefix("http://").with_context(|| format!("not plain HTTP: {url}"))?;
     Ok(rest.find('/').map_or((rest, ""), |at| rest.split_at(at)))
 }

@@ -42,7 +42,7 @@ impl Delays {
         self.all.sort_unstable();
         let at = |share: usize| self.all.get((self.all.len() * share / 100).min(self.all.len().saturating_sub(1)));
         let (Some(median), Some(p99)) = (at(50), at(99)) else { anyhow::bail!("{}: nothing was measured", self.what) };
-        println!("{}: {} tries, median {median:?}, p99 {p99:?}", self.what, self.all.len());
+        eprintln!("{}: {} tries, median {median:?}, p99 {p99:?}", self.what, self.all.len());
         ensure!(*p99 < FELT_WITHIN, "{}: felt after {p99:?}", self.what);
         Ok(())
     }
@@ -131,7 +131,10 @@ async fn a_changed_acl_is_felt_by_live_subscriptions_within_a_second() -> Result
         denied.felt(since);
         let rules = acl["rules"].as_array().context("rules")?;
         let id = rules.iter().find(|rule| rule["effect"] == "deny").map(|rule| &rule["id"]);
-        assert_eq!((&problem["code"], &problem["layer"], problem.get("rule")), (&json!("forbidden"), &json!("acl"), id));
+        assert_eq!(
+            (&problem["code"], &problem["layer"], problem.get("rule")),
+            (&json!("forbidden"), &json!("acl"), id)
+        );
         assert_eq!(ann.refused("publish", json!({ "channel": "room:9", "data": 1 })).await?["layer"], "acl");
         bob.nothing_came().await?;
 
@@ -172,13 +175,7 @@ async fn subscribed_again(client: &mut Client) -> Result<()> {
 async fn a_lowered_limit_holds_for_live_connections_within_a_second() -> Result<()> {
     let server = Server::start().await?;
     let owner = server.sign_up().await?;
-    let pool = server.database().pool_as("fanfare_owner").await?;
-    let lower = async |max: u64| -> Result<()> {
-        let lowered = json!({ "message_bytes": { "max": max } });
-        let query = sqlx::query("UPDATE fanfare.app_limits SET lowered = $1, revision = revision + 1").bind(lowered);
-        ensure!(query.execute(&pool).await?.rows_affected() > 0, "no limits to lower");
-        Ok(())
-    };
+    let lower = async |max: u64| server.lower_limits(&json!({ "message_bytes": { "max": max } })).await;
     let mut ann = owner.connect_as("ann", &["room:*"]).await?;
     let message = json!({ "channel": "room:9", "data": "x".repeat(1_000) });
     let mut delays = Delays::new("limit lowered");

@@ -1,11 +1,15 @@
 //! The black-box suite: one binary, one module a guarantee's home.
 
 mod brokers;
+mod changes;
 mod control;
+mod first_light;
 mod harness;
 mod isolation;
 mod lifecycle;
 mod outage;
+mod recovery;
+mod rest;
 mod rls;
 mod store;
 mod tidy;

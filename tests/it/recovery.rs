@@ -93,7 +93,10 @@ async fn what_history_no_longer_holds_is_told_with_both_ends() -> Result<()> {
         assert_eq!(ok["seq"], fence, "after {from}");
         if !recovered {
             assert_eq!(ok["reason"], "truncated");
-            assert_eq!((text(&ok["from"])?, text(&ok["to"])?), (&*format!("{lineage}.{from}"), &*format!("{lineage}.15")));
+            assert_eq!(
+                (text(&ok["from"])?, text(&ok["to"])?),
+                (&*format!("{lineage}.{from}"), &*format!("{lineage}.15"))
+            );
         }
         if fence < 20 {
             read_to(&mut client, "room:9", 20).await?;

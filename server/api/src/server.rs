@@ -58,9 +58,12 @@ async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
     let id = (edge.next_id)();
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
-    let told = response.extensions_mut().remove::<ApiProblem>().or_else(|| untold(&response));
-    if let Some(ApiProblem(mut problem)) = told {
+    let told = response.extensions_mut().remove::<ApiProblem>();
+    // Who told it may have set a more exact status than the code's own.
+    let exact = told.as_ref().map(|_| response.status());
+    if let Some(ApiProblem(mut problem)) = told.or_else(|| untold(&response)) {
         problem.request_id = Some(id);
+        *response.status_mut() = exact.unwrap_or_else(|| status(problem.code));
         write(&mut response, *problem, &edge.site);
     }
     let id = HeaderValue::try_from(id.to_string()).expect("ids are printable ASCII");
@@ -91,7 +94,7 @@ fn untold(response: &Response) -> Option<ApiProblem> {
 }
 
 fn write(response: &mut Response, problem: Problem, site: &str) {
-    *response.status_mut() = status(problem.code);
+    let status = response.status().as_u16();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     headers.remove(header::CONTENT_LENGTH);
@@ -103,7 +106,8 @@ fn write(response: &mut Response, problem: Problem, site: &str) {
     if let Some(wait) = problem.retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1_000)));
     }
-    let body = serde_json::to_vec(&ProblemDocument::new(problem, site)).expect("a document is made of texts");
+    let document = ProblemDocument { status, ..ProblemDocument::new(problem, site) };
+    let body = serde_json::to_vec(&document).expect("a document is made of texts");
     *response.body_mut() = Body::from(body);
 }
 

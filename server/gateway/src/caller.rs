@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fanfare_core::id::AppId;
-use fanfare_core::{App, ChannelName, ErrorCode, Problem};
+use fanfare_core::{App, ChannelName, ErrorCode, Limit, LimitValue, Problem};
 use fanfare_engine::Quota;
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -41,11 +41,14 @@ impl FromRequestParts<Context> for Caller {
             Credential::Key(printed) => node.authenticate_key(&app, &printed)?,
             Credential::Token(token) => node.authenticate_token(&app, &token)?,
         };
-        let quota = node.admit_request(&caller)?;
+        let admitted = node.admit_request(&caller);
         if let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() {
-            // A request is admitted once.
-            exchange.quota.get_or_init(|| quota);
+            // A request is counted once. One that is refused is told the policy too; its refusal says when to come back.
+            let LimitValue { max, burst } = caller.app().limits.get(Limit::RestRequests);
+            let nothing = Quota { limit: max, burst, remaining: 0, reset_ms: 0 };
+            exchange.quota.get_or_init(|| admitted.as_ref().copied().unwrap_or(nothing));
         }
+        admitted?;
         Ok(Self(caller))
     }
 }

@@ -224,7 +224,7 @@ async fn every_wrong_request_is_told_what_is_wrong() {
     let json = "Content-Type: application/json";
     plane.send("POST", &url, &[&basic, json], b"{\"data\":1,\"data\":2}").await.refuses(400, "invalid_json");
     plane.send("POST", &url, &[&basic, json], &vec![b' '; 1024 * 1024 + 1]).await.refuses(413, "message_too_large");
-    plane.get("/socket").await.refuses(400, "invalid_request");
+    plane.get("/socket").await.refuses(426, "invalid_request");
 }
 
 #[tokio::test]

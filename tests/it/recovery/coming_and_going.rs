@@ -35,7 +35,8 @@ struct Run {
 
 #[tokio::test]
 async fn clients_that_come_and_go_under_a_steady_publisher_lose_double_and_reorder_nothing() -> Result<()> {
-    let messages = env::var("FANFARE_LONG").map_or(Ok(MESSAGES), |count| count.parse().map(|count: u64| count.max(MESSAGES)))?;
+    let messages =
+        env::var("FANFARE_LONG").map_or(Ok(MESSAGES), |count| count.parse().map(|count: u64| count.max(MESSAGES)))?;
     let seed = env::var("FANFARE_SEED").map_or(Ok(u64::from(std::process::id())), |seed| seed.parse())?;
     println!("{messages} messages of {} channels to {CLIENTS} clients; FANFARE_SEED={seed}", CHANNELS.len());
     let server = Server::start().await?;
@@ -53,7 +54,8 @@ async fn clients_that_come_and_go_under_a_steady_publisher_lose_double_and_reord
     while let Some(done) = clients.join_next().await {
         journals.extend(done?.with_context(|| format!("FANFARE_SEED={seed}"))?);
     }
-    let summary = ledger.check(&journals).map_err(|violations| anyhow::anyhow!("FANFARE_SEED={seed}: {violations:#?}"))?;
+    let summary =
+        ledger.check(&journals).map_err(|violations| anyhow::anyhow!("FANFARE_SEED={seed}: {violations:#?}"))?;
     println!("{} acknowledged, {} delivered", summary.acked, summary.delivered);
     ensure!(summary.acked as u64 == messages * CHANNELS.len() as u64, "some publishes were refused");
     // A client may come a moment after the first message.
@@ -99,7 +101,9 @@ async fn come_and_go(run: Arc<Run>, number: u64) -> Result<Vec<Journal>> {
         journal = client.vanish().into_iter().find(|journal| journal.channel == channel);
         // Away until so many more are published, or all are.
         let until = (*published.borrow() + chance.random_range(0..AWAY_MAX)).min(run.messages);
-        timeout(::harness::TIMEOUT, published.wait_for(|count| *count >= until)).await.context("the publisher stopped")??;
+        timeout(::harness::TIMEOUT, published.wait_for(|count| *count >= until))
+            .await
+            .context("the publisher stopped")??;
     }
 }
 

@@ -29,8 +29,12 @@ pub fn switching(accepted: &Accepted<'_>) -> Response<Body> {
     response
 }
 
-/// Puts the headers on a refusal that tell the client what would be right.
+/// Gives a refusal its status, and the headers that tell the client what would be right.
+///
+/// # Panics
+/// Never: the table holds statuses.
 pub fn explain(error: &HandshakeError, response: &mut Response<Body>) {
+    *response.status_mut() = StatusCode::from_u16(error.status()).expect("the table holds statuses");
     for (name, value) in error.headers() {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
