@@ -43,11 +43,6 @@ impl Database {
         self.private.is_some()
     }
 
-    /// Whether another process holds the private Postgres.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.private.as_ref().is_some_and(|private| !private.is_owner())
-    }
-
     /// Stops the private Postgres if it is ours.
     pub(crate) async fn close(self) {
         if let Some(private) = self.private

@@ -1,6 +1,6 @@
 //! The master key: 32 bytes kept outside Postgres, under which secrets in Postgres and the snapshot on disk are sealed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,41 @@ impl MasterKeys {
         let previous = from_file(&path(data))?;
         Ok(Self { current: from_file(&next_path(data))?, previous: Some(previous) })
     }
+}
+
+/// Held by every server that works with the key of a data directory, so that nobody replaces it under them.
+///
+/// # Errors
+/// When a rotation is under way, or the directory cannot be written to.
+pub(crate) fn hold(data: &Path) -> Result<File> {
+    let lock = lock_file(data)?;
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("the master key in {} is being rotated: wait for it", data.display()),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the master key"),
+    }
+}
+
+/// Held by whoever replaces the key.
+///
+/// # Errors
+/// When a server works with it, or the directory cannot be written to.
+pub(crate) fn hold_alone(data: &Path) -> Result<File> {
+    let lock = lock_file(data)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!("a server is running with the key in {}: stop it, run this, and start it again", path(data).display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the master key"),
+    }
+}
+
+/// A file of its own: the key's is replaced when it is rotated, and a lock on it with it.
+fn lock_file(data: &Path) -> Result<File> {
+    let path = data.join("master.key.lock");
+    let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    opened.with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Where the next key is kept while a rotation is under way.

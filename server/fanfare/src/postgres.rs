@@ -91,11 +91,6 @@ impl PrivatePostgres {
         self.cluster.url()
     }
 
-    /// Whether this process started the cluster.
-    pub(crate) const fn is_owner(&self) -> bool {
-        self.owned.is_some()
-    }
-
     /// Stops the cluster if this process owns it. Blocks, at most some seconds.
     pub(crate) fn stop(self) {
         if let Some(owned) = self.owned {

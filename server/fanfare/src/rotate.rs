@@ -47,11 +47,7 @@ async fn configured(database: &Database, options: &Options, data: &Path) -> Resu
 async fn in_file(database: &Database, options: &Options, data: &Path) -> Result<()> {
     let path = master_key::path(data);
     ensure!(path.exists(), "there is no master key in {} yet", data.display());
-    ensure!(
-        !database.is_shared(),
-        "a server is running with the key in {}: stop it, run this, and start it again",
-        path.display()
-    );
+    let _alone = master_key::hold_alone(data)?;
     let keys = MasterKeys::next(data)?;
     let count = reseal(database, options, &keys, data).await?;
     fs::rename(master_key::next_path(data), &path)
@@ -65,8 +61,11 @@ async fn reseal(database: &Database, options: &Options, keys: &MasterKeys, data:
     let count = store.reseal_all().await.context("not everything could be sealed again; run this again");
     store.close().await;
     let file = SnapshotFile::new(data, keys);
-    if let Some(snapshot) = file.read()? {
-        file.write(&snapshot)?;
+    match file.read() {
+        Ok(Some(snapshot)) => file.write(&snapshot)?,
+        Ok(None) => {}
+        // No reason to stop half way: the next start does not believe it either, and writes another.
+        Err(damaged) => out::note(format_args!("the snapshot is left as it is: {damaged:#}")),
     }
     count
 }
