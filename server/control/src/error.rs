@@ -73,6 +73,7 @@ fn store_problem(error: &StoreError) -> Problem {
         StoreError::Unavailable(_) => Problem::of(ErrorCode::StorageUnavailable).retry_after_ms(1_000),
         StoreError::AnswerTooLarge { .. }
         | StoreError::Role { .. }
+        | StoreError::Url(_)
         | StoreError::Schema { .. }
         | StoreError::Migrate(_)
         | StoreError::Seal { .. }

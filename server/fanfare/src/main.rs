@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            out::note(format_args!("error: {error:#}"));
+            out::note(format_args!("error: {}", out::causes(&error)));
             ExitCode::FAILURE
         }
     }

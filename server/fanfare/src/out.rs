@@ -22,3 +22,28 @@ pub(crate) fn note(text: impl Display) {
     // Nobody reads on: there is nobody to tell.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
+
+/// An error with its causes, each said once: many errors repeat their cause in their own words.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("refused").context("no connection: refused").context("it does not start");
+        assert_eq!(causes(&error), "it does not start: no connection: refused");
+    }
+}

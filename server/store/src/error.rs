@@ -61,6 +61,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The database URL cannot be read.
+    #[error("the database URL is not valid: {0}")]
+    Url(String),
     /// The database was not migrated to what this version needs.
     #[error("the database is at migration {found}, this version needs {needed}: run `fanfare migrate`")]
     Schema {

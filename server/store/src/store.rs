@@ -183,7 +183,17 @@ impl Inner {
 }
 
 fn connect_options(database_url: &str) -> Result<PgConnectOptions, StoreError> {
-    let options: PgConnectOptions = database_url.parse()?;
+    // What else there is sqlx would read as an address on this machine.
+    if !["postgres://", "postgresql://"].iter().any(|scheme| database_url.starts_with(scheme)) {
+        return Err(StoreError::Url("it must begin with postgres://".to_owned()));
+    }
+    let options = database_url.parse::<PgConnectOptions>().map_err(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        StoreError::Url(cause.to_string())
+    })?;
     Ok(options.application_name("fanfare").disable_statement_logging())
 }
 

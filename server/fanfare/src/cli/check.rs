@@ -54,7 +54,7 @@ impl Findings {
     fn result(&mut self, what: &'static str, found: Result<String>) {
         match found {
             Ok(text) => self.add(what, Verdict::Fine, text),
-            Err(error) => self.add(what, Verdict::Wrong, format!("{error:#}")),
+            Err(error) => self.add(what, Verdict::Wrong, out::causes(&error)),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) async fn run(config: Option<&Path>, data: Option<PathBuf>, as_json: b
             findings.add("configuration", Verdict::Fine, source);
             look(&options, &mut findings).await;
         }
-        Err(error) => findings.add("configuration", Verdict::Wrong, format!("{error:#}")),
+        Err(error) => findings.add("configuration", Verdict::Wrong, out::causes(&error)),
     }
     let wrong = findings.0.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
     if as_json {
@@ -94,7 +94,7 @@ pub(super) async fn run(config: Option<&Path>, data: Option<PathBuf>, as_json: b
 async fn look(options: &Options, findings: &mut Findings) {
     let data = match options.data_dir() {
         Ok(data) => data,
-        Err(error) => return findings.add("data", Verdict::Wrong, format!("{error:#}")),
+        Err(error) => return findings.add("data", Verdict::Wrong, out::causes(&error)),
     };
     match fs::metadata(&data) {
         Ok(metadata) if metadata.is_dir() => findings.add("data", Verdict::Fine, data.display().to_string()),
@@ -143,7 +143,7 @@ fn master_key(options: &Options, data: &Path, findings: &mut Findings) -> Option
             Some(keys)
         }
         Err(error) => {
-            findings.add("master key", Verdict::Wrong, format!("{error:#}"));
+            findings.add("master key", Verdict::Wrong, out::causes(&error));
             None
         }
     }
@@ -172,7 +172,7 @@ fn snapshot(data: &Path, keys: &MasterKeys, findings: &mut Findings) {
             );
         }
         Ok(None) => findings.add("snapshot", Verdict::Note, "none yet: a start needs Postgres"),
-        Err(error) => findings.add("snapshot", Verdict::Wrong, format!("{error:#}")),
+        Err(error) => findings.add("snapshot", Verdict::Wrong, out::causes(&error)),
     }
 }
 
