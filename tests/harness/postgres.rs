@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
 use cluster::Cluster;
 pub use cluster::LOGIN;
-pub use own::{OwnCluster, superuser_of};
+pub use own::{OwnCluster, URL_PASSWORD, superuser_of};
 
 /// A test's own database. Dropping it drops the database, whoever is still connected to it.
 #[derive(Debug)]

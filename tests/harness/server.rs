@@ -98,6 +98,11 @@ impl Server {
         self.database.as_ref().expect("the server is at home in the shared cluster")
     }
 
+    /// How the next [`launch`](Self::launch) starts it.
+    pub const fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> &Path {

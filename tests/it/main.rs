@@ -11,5 +11,6 @@ mod outage;
 mod recovery;
 mod rest;
 mod rls;
+mod secrets;
 mod store;
 mod tidy;

@@ -9,7 +9,7 @@ use ::harness::client::Client;
 use ::harness::command::fanfare;
 use ::harness::ledger::{Ledger, Outcome};
 use ::harness::owner::Owner;
-use ::harness::postgres::OwnCluster;
+use ::harness::postgres::{OwnCluster, URL_PASSWORD};
 use ::harness::raw::Raw;
 use ::harness::server::{Home, Options, PASSWORD, Server};
 use ::harness::{TIMEOUT, eventually};
@@ -159,6 +159,7 @@ async fn who_publishes_and_subscribes_does_not_notice_that_postgres_is_gone() ->
     recovered(&server).await?;
     println!("recovered {:?} after the start of Postgres began; slowest round {:?}", begun.elapsed(), traffic.slowest);
     traffic.flow(10).await?;
+    ensure!(!server.log()?.contains(URL_PASSWORD), "the log has the database's password");
     traffic.settle()
 }
 
@@ -207,6 +208,7 @@ async fn a_server_that_starts_without_postgres_serves_the_apps_it_knew() -> Resu
     let late = server.sign_up_as("late@example.com").await?;
     late.publisher().publish("room:9", "hello").await?;
     traffic.flow(10).await?;
+    ensure!(!server.log()?.contains(URL_PASSWORD), "the log has the database's password");
     traffic.settle()
 }
 

@@ -12,6 +12,9 @@ use sqlx::{ConnectOptions, PgConnection};
 use super::cluster::{LOGIN, as_unprivileged_user, binaries};
 use crate::eventually;
 
+/// The password in its URL, which must not show anywhere. The cluster trusts whoever reaches it.
+pub const URL_PASSWORD: &str = "canary-of-a-url-93d0";
+
 const DATABASE: &str = "fanfare";
 
 /// A cluster with one empty database. It ends with the thread that started it, and is removed when this is dropped.
@@ -73,7 +76,7 @@ impl OwnCluster {
     /// Where its database is, as a login that may migrate and is no superuser: what `DATABASE_URL` wants.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("postgres://{LOGIN}@localhost:5432/{DATABASE}?host={}", self.root.display())
+        format!("postgres://{LOGIN}:{URL_PASSWORD}@localhost:5432/{DATABASE}?host={}", self.root.display())
     }
 
     /// The database, as the superuser.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use ::harness::command::fanfare;
-use ::harness::postgres::OwnCluster;
+use ::harness::postgres::{OwnCluster, URL_PASSWORD};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
@@ -96,6 +96,27 @@ fn a_master_key_that_is_none_is_said_to_be_and_never_shown() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_password_of_a_database_is_not_repeated_when_its_url_is_refused() -> Result<()> {
+    let data = Directory::new("url")?;
+    for (url, why) in [
+        ("postgres://fanfare:…@127.0.0.1:1/fanfare", "Connection refused"),
+        ("postgres://fanfare:…@127.0.0.1:many/fanfare", "URL is not valid: invalid port"),
+        ("postgres://fanfare:…@127.0.0.1/fanfare?sslmode=perhaps", "URL is not valid: unknown value \"perhaps\""),
+        ("mysql://fanfare:…@127.0.0.1/fanfare", "URL is not valid: it must begin with postgres://"),
+    ] {
+        let url = url.replace('…', URL_PASSWORD);
+        let database = [("DATABASE_URL", url.as_str())];
+        let migrated = fanfare(&["migrate", "--data", data.text()], &database)?.refusal()?;
+        let (verdict, checked) = check(&data, &database, "postgres")?;
+        assert_eq!(verdict, "wrong");
+        for said in [migrated, checked] {
+            assert!(said.contains(why) && !said.contains(URL_PASSWORD), "{url}: {said}");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_database_role_that_may_more_than_it_should_stops_the_start() -> Result<()> {
     let cluster = OwnCluster::start().await?;
@@ -116,7 +137,7 @@ async fn a_database_role_that_may_more_than_it_should_stops_the_start() -> Resul
         let said = serve(&data, &database)?;
         assert!(said.contains(role) && said.contains(word), "{said}");
         let (verdict, why) = check(&data, &database, "postgres")?;
-        assert!(verdict == "wrong" && why.contains(role), "{why}");
+        assert!(verdict == "wrong" && why.contains(role) && !why.contains(URL_PASSWORD), "{why}");
         sqlx::raw_sql(alter(&format!("NO{attribute}"))).execute(&mut admin).await?;
     }
     assert_eq!(check(&data, &database, "postgres")?.0, "ok");
