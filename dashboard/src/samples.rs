@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(crate) const CHANNEL: &str = "$stats:overview";
 /// How much is kept and drawn: five minutes of one sample a second.
 pub(crate) const WINDOW_MS: f64 = 300_000.0;
+/// What is drawn at least, however short the time that is known.
+pub(crate) const WINDOW_MS_MIN: f64 = 60_000.0;
 /// The most samples kept, whatever rate they come at.
 const KEPT_MAX: usize = 330;
 /// A longer silence than this is a gap in the line.
@@ -75,6 +77,11 @@ impl Samples {
     /// The newest.
     pub(crate) fn last(&self) -> Option<&Sample> {
         self.0.back()
+    }
+
+    /// The time from the oldest to the newest.
+    pub(crate) fn span(&self) -> f64 {
+        self.0.front().zip(self.0.back()).map_or(0.0, |(first, last)| last.time - first.time)
     }
 
     /// All of them, oldest first.

@@ -40,8 +40,8 @@ pub(crate) fn Banner() -> impl IntoView {
                         <p>
                             <strong>{away.error.title()}</strong>
                             {format!(" since {}. ", browser::clock_time(away.since_ms))}
-                            "Connections and publishing of known apps go on. "
-                            "What you see here may be old and changes are refused. Asked again every 5 seconds. "
+                            {code.map(|_| "Connections and publishing of known apps go on. ")}
+                            "What you see here may be old, and changes are refused. Asked again every 5 seconds. "
                             {code.map(|code| view! { <a href=format!("/errors/{code}")>"What this means"</a> })}
                         </p>
                         <button class="button button-small" type="button" on:click=move |_| check()>"Ask now"</button>

@@ -5,7 +5,6 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
-use crate::samples::WINDOW_MS;
 use crate::scale::Axis;
 
 /// The picture's height.
@@ -28,6 +27,8 @@ pub(super) struct Layout {
     pub(super) width: f64,
     /// The moment at the right edge.
     pub(super) end: f64,
+    /// How much time fits between the edges.
+    pub(super) window: f64,
     /// The axis at the left.
     pub(super) axis: Axis,
 }
@@ -35,7 +36,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Where a moment stands.
     pub(super) fn x(&self, time: f64) -> f64 {
-        LEFT + (1.0 - (self.end - time) / WINDOW_MS) * (self.width - LEFT - RIGHT)
+        LEFT + (1.0 - (self.end - time) / self.window) * (self.width - LEFT - RIGHT)
     }
 
     /// Where a figure stands.
@@ -45,7 +46,7 @@ impl Layout {
 
     /// Which moment stands there.
     pub(super) fn time_at(&self, x: f64) -> f64 {
-        self.end - (1.0 - (x - LEFT) / (self.width - LEFT - RIGHT)) * WINDOW_MS
+        self.end - (1.0 - (x - LEFT) / (self.width - LEFT - RIGHT)) * self.window
     }
 }
 

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::chart::{Chart, ChartState};
 use super::chart_layout::{BOTTOM, HEIGHT, LEFT, Layout, RIGHT, TOP, measured_width};
-use crate::samples::{Samples, WINDOW_MS};
+use crate::samples::{Samples, WINDOW_MS, WINDOW_MS_MIN};
 use crate::scale::{Axis, line};
 use crate::{browser, format};
 
@@ -19,6 +19,7 @@ pub(crate) fn Plot(chart: Chart, state: ChartState) -> impl IntoView {
         samples.with(|samples| Layout {
             width: width.get(),
             end: samples.last().map_or(0.0, |last| last.time),
+            window: samples.span().clamp(WINDOW_MS_MIN, WINDOW_MS),
             axis: Axis::holding(chart.kind, figures(chart, samples, hidden.get())),
         })
     });
@@ -80,18 +81,18 @@ fn y_ticks(layout: &Layout) -> impl IntoView + use<> {
 }
 
 fn x_ticks(layout: &Layout) -> impl IntoView + use<> {
-    let minute = 60_000.0;
-    let first = ((layout.end - WINDOW_MS) / minute).ceil() as i64;
-    let last = (layout.end / minute).floor() as i64;
+    let step = if layout.window <= 2.0 * WINDOW_MS_MIN { 15_000.0 } else { 60_000.0 };
+    let first = ((layout.end - layout.window) / step).ceil() as i64;
+    let last = (layout.end / step).floor() as i64;
     let ticks = (first..=last).filter(|_| layout.end > 0.0).map(|index| {
-        let time = index as f64 * minute;
+        let time = index as f64 * step;
         let x = layout.x(time);
         let label = browser::clock_time(time);
-        let fits = x > LEFT + 14.0 && x < layout.width - 18.0;
+        let fits = x > LEFT + 14.0 && x < layout.width - 24.0;
         fits.then(|| {
             view! {
                 <line class="chart-axis" x1=x x2=x y1=HEIGHT - BOTTOM y2=HEIGHT - BOTTOM + 4.0></line>
-                <text x=x y=HEIGHT - 4.0 text-anchor="middle">{label[..5].to_owned()}</text>
+                <text x=x y=HEIGHT - 4.0 text-anchor="middle">{label[..if step < 60_000.0 { 8 } else { 5 }].to_owned()}</text>
             }
         })
     });
@@ -107,5 +108,5 @@ fn described(chart: Chart, samples: ReadSignal<Samples>) -> String {
         };
         chart.series.iter().map(say).collect::<Vec<_>>().join(", ")
     });
-    format!("{}, {}, the last five minutes. Now: {now}.", chart.title, chart.unit)
+    format!("{}, {}, the last minutes. Now: {now}.", chart.title, chart.unit)
 }

@@ -16,11 +16,12 @@ pub(crate) fn Gate() -> impl IntoView {
     let session = expect_context::<SessionHandle>();
     let guest = expect_context::<Guest>();
     let phase = session.phase();
+    // Only the phase is tracked: a name that changes must not make the whole frame anew.
     move || match phase.get() {
         Phase::Unknown => view! { <Door text=true><Outline/></Door> }.into_any(),
         Phase::SignedOut => view! { <ToSignIn/> }.into_any(),
         Phase::Failed => {
-            let Session::Failed(error) = session.get() else { return ().into_any() };
+            let Session::Failed(error) = untrack(|| session.get()) else { return ().into_any() };
             let retry = Callback::new(move |()| session.resume(guest));
             view! {
                 <Door text=true>
@@ -30,7 +31,7 @@ pub(crate) fn Gate() -> impl IntoView {
             }
             .into_any()
         }
-        Phase::SignedIn => session.member().map(|member| view! { <Frame member=member/> }).into_any(),
+        Phase::SignedIn => untrack(|| session.member()).map(|member| view! { <Frame member=member/> }).into_any(),
     }
 }
 

@@ -156,9 +156,7 @@ fn Editor(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
                 </div>
             })}
             {(!may_edit).then(|| view! {
-                <p
-                    class="muted small"
-                >
+                <p class="muted small">
                     {format!("Changing rules needs the role {} or above.", Role::Developer.as_str())}
                 </p>
             })}

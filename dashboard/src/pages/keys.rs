@@ -61,9 +61,7 @@ pub(crate) fn Keys(here: Here) -> impl IntoView {
             }
         })}
         {(!may_edit).then(|| view! {
-            <p
-                class="muted small"
-            >
+            <p class="muted small">
                 {format!("Making and revoking keys needs the role {} or above.", Role::Developer.as_str())}
             </p>
         })}

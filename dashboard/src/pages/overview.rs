@@ -123,7 +123,9 @@ fn Verdict(samples: ReadSignal<Samples>, listening: ReadSignal<Listening>, first
     let live = expect_context::<Live>();
     let now = Memo::new(move |_| samples.with(|samples| verdict(&live.link(), &listening.get(), samples)));
     // This page itself is one connection.
-    let alone = Memo::new(move |_| samples.with(|samples| samples.last().is_some_and(|last| last.connections <= 1.0)));
+    let alone = Memo::new(move |_| {
+        live.link() == Link::Live && samples.with(|samples| samples.last().is_some_and(|last| last.connections <= 1.0))
+    });
     view! {
         <div class="card verdict">
             <span class=move || now.get().1><Icon shape=Signal::derive(move || now.get().0)/></span>

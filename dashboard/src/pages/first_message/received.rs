@@ -19,22 +19,20 @@ pub(super) fn ReceivedPane(stage: Stage, listening: ReadSignal<Listening>) -> im
     let older = move || stage.shown.with(|shown| shown.iter().skip(1).map(row).collect::<Vec<_>>());
     view! {
         <section class="card pane" aria-labelledby="received-title">
-            <div
-                class="card-head"
-            >
+            <div class="card-head">
                 <h2 id="received-title"><span class="pane-step" aria-hidden="true">"3"</span>"Received"</h2>
             </div>
             <div class="pane-body" aria-live="polite" data-testid="received">
-                {move || match newest.get() {
-                    None => view! {
-                        <div class="pane-wait">
-                            <Icon shape=Shape::RADIO/>
-                            <p>"Waiting for a message on "<code>{CHANNEL}</code></p>
-                        </div>
-                    }
-                    .into_any(),
-                    Some(_) => view! { <Newest stage=stage lineage=Signal::derive(lineage)/> }.into_any(),
-                }}
+                <Show when=move || newest.with(Option::is_none)>
+                    <div class="pane-wait">
+                        <Icon shape=Shape::RADIO/>
+                        <p>"Waiting for a message on "<code>{CHANNEL}</code></p>
+                    </div>
+                </Show>
+                // Keyed, so that each message slides in anew.
+                <For each=move || newest.get() key=Clone::clone let(_id)>
+                    <Newest stage=stage lineage=Signal::derive(lineage)/>
+                </For>
                 <Show when=move || stage.shown.with(|shown| shown.len() > 1)>
                     <ol class="arrivals" aria-label="Earlier messages">{older}</ol>
                 </Show>

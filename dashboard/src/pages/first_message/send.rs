@@ -36,9 +36,7 @@ pub(super) fn SendPane(here: Here, stage: Stage) -> impl IntoView {
     };
     view! {
         <section class="card pane" aria-labelledby="send-title">
-            <div
-                class="card-head"
-            >
+            <div class="card-head">
                 <h2 id="send-title"><span class="pane-step" aria-hidden="true">"2"</span>"Send"</h2>
             </div>
             <div class="pane-body">

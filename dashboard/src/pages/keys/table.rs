@@ -43,9 +43,7 @@ fn Row(key: KeyView, may_edit: bool, act: RwSignal<Option<Act>>) -> impl IntoVie
         <tr role="row" class:row-off=!works>
             <td role="cell" data-label="Name"><strong class="row-name">{key.name.clone()}</strong></td>
             <td role="cell" data-label="Key">
-                <span
-                    class="row row-tight"
-                >
+                <span class="row row-tight">
                     <code title=id.clone()>{short}</code><CopyButton text=id what="key id" icon=true/>
                 </span>
             </td>
