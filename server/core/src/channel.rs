@@ -1,5 +1,6 @@
 //! Names of channels, and the pair of app and channel that every lookup uses.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -111,6 +112,13 @@ pub(crate) fn check(text: &str, allowed: impl Fn(u8) -> bool) -> Result<(), Name
         at += segment.len() + 1;
     }
     Ok(())
+}
+
+/// A name equals, orders and hashes as its text, so that maps by name can be searched by any text.
+impl Borrow<str> for ChannelName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for ChannelName {

@@ -206,12 +206,14 @@ impl AppEntry {
 
     /// Channels with subscribers, by name, after `after`, whose name starts with `prefix`, at most `limit`.
     pub(crate) fn channels(&self, prefix: &str, after: Option<&ChannelName>, limit: usize) -> Vec<(ChannelName, u32)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let from = match after.map(ChannelName::as_str) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            Some(_) | None => Bound::Included(prefix),
+        };
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels
-            .range::<ChannelName, _>((from, Bound::Unbounded))
-            .skip_while(|(name, _)| name.as_str() < prefix)
-            .take_while(|(name, _)| name.as_str().starts_with(prefix) || name.as_str() < prefix)
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(name, _)| name.as_str().starts_with(prefix))
             .map(|(name, channel)| (name.clone(), channel.subscribers()))
             .filter(|(_, subscribers)| *subscribers > 0)
             .take(limit)

@@ -173,7 +173,8 @@ impl Hub {
             messages += wrote.messages;
             bytes += wrote.bytes;
         }
-        if messages > 0 {
+        // The platform's own channels are not the tenant's traffic: an idle app shows nothing.
+        if messages > 0 && !channel.name().is_reserved() {
             let (stats, now) = (&channel.entry.stats, self.clock.monotonic());
             AppStats::add(&stats.messages_out, messages);
             AppStats::add(&stats.bytes_out, bytes);
@@ -203,8 +204,8 @@ impl Hub {
         let mut gone = Vec::new();
         for (_, shard) in self.shards.iter().enumerate().filter(|(index, _)| *index as u64 % 8 == turn % 8) {
             shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, channel| {
-                let state = channel.state();
-                let leave = !state.scheduled && state.empty_since.is_some_and(|since| now >= since + LINGER);
+                // Not under the channel's lock: whoever lists the app's channels asks each of them for its subscribers.
+                let leave = channel.state().is_left(now);
                 if leave {
                     channel.entry.vacated(key.channel());
                     gone.push(key.clone());
@@ -321,6 +322,11 @@ impl ChannelState {
         } else {
             self.free.push(index);
         }
+    }
+
+    /// Whether nobody came back in time.
+    fn is_left(&self, now: Duration) -> bool {
+        !self.scheduled && self.empty_since.is_some_and(|since| now >= since + LINGER)
     }
 
     fn take_batch(&mut self) -> Vec<Arc<Delivery>> {

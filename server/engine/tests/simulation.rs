@@ -4,6 +4,8 @@
 mod link;
 #[path = "simulation/node.rs"]
 mod node;
+#[path = "simulation/pressure.rs"]
+mod pressure;
 #[path = "simulation/schedule.rs"]
 mod schedule;
 #[path = "simulation/world.rs"]

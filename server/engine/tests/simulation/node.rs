@@ -9,18 +9,18 @@ use super::link::{Got, Link};
 use super::world::{World, rule, settle};
 
 /// Everything that arrived, as JSON.
-async fn texts(link: &Link) -> Vec<Value> {
+pub(crate) async fn texts(link: &Link) -> Vec<Value> {
     settle().await;
     link.take().into_iter().filter_map(|got| if let Got::Text(value) = got { Some(value) } else { None }).collect()
 }
 
-async fn ask(link: &Link, command: Value) -> Value {
+pub(crate) async fn ask(link: &Link, command: Value) -> Value {
     link.send(command.to_string());
     let id = &command["id"];
     texts(link).await.into_iter().find(|value| value["id"] == *id).expect("an answer")
 }
 
-async fn publish(world: &World, channel: &str, data: u64) -> String {
+pub(crate) async fn publish(world: &World, channel: &str, data: u64) -> String {
     let app = world.node.app(world.app.id).expect("known");
     let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
     let draft = Draft::new(Data::Json(serde_json::value::to_raw_value(&data).expect("JSON")));

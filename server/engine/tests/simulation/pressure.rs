@@ -1,0 +1,50 @@
+//! What a node promises when much is asked of it at once, or when two things happen in one moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fanfare_engine::ChannelsQuery;
+use serde_json::{Value, json};
+
+use super::world::{World, settle};
+
+/// Several commands in one frame.
+fn lines(commands: impl IntoIterator<Item = Value>) -> String {
+    commands.into_iter().map(|command| command.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn channels_can_be_listed_while_they_are_let_go() {
+    let mut world = World::new(30);
+    let app = world.node.app(world.app.id).expect("known");
+    let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
+    let stop = Arc::new(AtomicBool::new(false));
+    let lister = {
+        let (node, stop) = (Arc::clone(&world.node), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                node.channels(&caller, &ChannelsQuery { limit: 1_000, ..ChannelsQuery::default() }).expect("allowed");
+            }
+        })
+    };
+    for _ in 0..10 {
+        let link = world.client().await;
+        for frame in 0..8 {
+            let subscribe = |n| json!({"id":n + 2,"subscribe":{"channel":format!("demo:{frame}:{n}")}});
+            link.send(lines((0..60).map(subscribe)));
+        }
+        settle().await;
+        link.end();
+        settle().await;
+        world.clock.advance(Duration::from_secs(16));
+        let (node, (done, swept)) = (Arc::clone(&world.node), std::sync::mpsc::sync_channel(1));
+        std::thread::spawn(move || {
+            (0..8).for_each(|_| node.tick());
+            done.send(())
+        });
+        assert!(swept.recv_timeout(Duration::from_secs(20)).is_ok(), "sweeping waits for ever");
+    }
+    stop.store(true, Ordering::Relaxed);
+    lister.join().expect("it listed");
+}
