@@ -18,7 +18,7 @@ const NATIVE: &[&str] = &["--workspace", "--exclude", "fanfare-dashboard"];
 /// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only the stages whose name contains one of these words; what they need must have been built.
+    /// Only the stages of these names, or whose names contain them; what they need must have been built.
     only: Vec<String>,
 }
 
@@ -53,7 +53,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         line(&format!("cannot clear {}: {error:#}", target().join("xtask").display()));
         return ExitCode::FAILURE;
     }
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|word| name.contains(word.as_str()));
+    let is_whole = |word: &String| STAGES.iter().any(|(name, _)| name == word);
+    let asked = |name: &str, word: &String| name == word || !is_whole(word) && name.contains(word.as_str());
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|word| asked(name, word));
     for (name, work) in STAGES.iter().filter(|(name, _)| wanted(name)) {
         if let Err(error) = step(name, || work(&mut counts)) {
             line(&format!("\n{error:#}\n"));
