@@ -86,8 +86,10 @@ type Inflight = Pin<Box<dyn Future<Output = Done> + Send>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// A goodbye was said; what waits is written and the peer's end awaited.
-    Closing,
+    /// A goodbye was said; until this second what waits is written and the peer's end awaited. Nothing more is said.
+    Closing {
+        until_s: u32,
+    },
     Ended,
 }
 
@@ -201,9 +203,9 @@ impl Connection {
     /// Something is due: the close of a closing link, a late connect, an expired token, a probe.
     fn tick(&mut self, reader: &impl Reader) {
         let now_s = self.node.second();
-        if self.phase == Phase::Closing {
-            self.phase = Phase::Ended;
-            return;
+        if let Phase::Closing { until_s } = self.phase {
+            // A tick may be older than the goodbye.
+            return if now_s >= until_s { self.phase = Phase::Ended } else { self.outbox.tick_at(until_s) };
         }
         if self.session.subject().is_none() {
             return self.close(reader, ErrorCode::ConnectTimeout);
@@ -213,7 +215,10 @@ impl Connection {
             return self.close(reader, ErrorCode::TokenExpired);
         }
         if self.session.ends_ms(&self.entry.peek()).is_some_and(|ends_ms| now_ms >= ends_ms) {
-            return self.recheck(reader);
+            self.recheck(reader);
+            if self.phase != Phase::Open {
+                return;
+            }
         }
         self.catch_up |= std::mem::take(&mut self.retry);
         let heartbeat_s = self.heartbeat_s();
@@ -309,8 +314,8 @@ impl Connection {
                         }
                     }
                     // The answer to our own goodbye: the link is ours to end (RFC 6455 §7.1.1).
-                    Phase::Closing if goodbye => self.phase = Phase::Ended,
-                    Phase::Open | Phase::Closing | Phase::Ended => {}
+                    Phase::Closing { .. } if goodbye => self.phase = Phase::Ended,
+                    Phase::Open | Phase::Closing { .. } | Phase::Ended => {}
                 }
             }
             Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => {
@@ -333,12 +338,13 @@ impl Connection {
 
     /// Writes the answers of this round.
     fn send_replies(&mut self, reader: &impl Reader) {
-        if self.replies.is_empty() {
+        let replies = std::mem::take(&mut self.replies);
+        // No data frame may follow a goodbye (RFC 6455 §5.5.1).
+        if replies.is_empty() || self.phase != Phase::Open {
             return;
         }
-        let replies = std::mem::take(&mut self.replies);
         let waiting = self.outbox.send(&replies) as u64;
-        if waiting > self.entry.peek().limits.get(Limit::OutboxBytes).max && self.phase == Phase::Open {
+        if waiting > self.entry.peek().limits.get(Limit::OutboxBytes).max {
             self.close(reader, ErrorCode::SlowConsumer);
             // What waits would never be read: end at once.
             self.phase = Phase::Ended;
@@ -357,9 +363,11 @@ impl Connection {
         let replies = std::mem::take(&mut self.replies);
         self.outbox.send(&replies);
         self.outbox.send(&[reader.close_frame(status, reason)]);
-        self.phase = Phase::Closing;
+        let until_s = self.node.second().saturating_add(CLOSE_WITHIN_S);
+        self.phase = Phase::Closing { until_s };
+        self.inflight.clear();
         self.leave_all();
-        self.outbox.tick_at(self.node.second().saturating_add(CLOSE_WITHIN_S));
+        self.outbox.tick_at(until_s);
     }
 
     fn leave_all(&mut self) {

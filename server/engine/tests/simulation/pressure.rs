@@ -7,11 +7,46 @@ use std::time::Duration;
 use fanfare_engine::ChannelsQuery;
 use serde_json::{Value, json};
 
+use super::link::Got;
 use super::world::{World, settle};
 
 /// Several commands in one frame.
 fn lines(commands: impl IntoIterator<Item = Value>) -> String {
     commands.into_iter().map(|command| command.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn nothing_follows_a_goodbye() {
+    let mut world = World::new(23);
+    let link = world.client().await;
+    world.road.read_turns(9);
+    link.send(json!({"id":2,"history":{"channel":"demo:a"}}).to_string());
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    world.change(|app| app.rules.clear());
+    settle().await;
+    let got = link.take();
+    assert!(matches!(&got[..], [Got::Close(4400, _)]), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_goodbye_has_its_time_whatever_else_is_due() {
+    let mut world = World::new(24);
+    let link = world.client().await;
+    link.room(Some(0));
+    world.clock.advance(Duration::from_secs(26));
+    world.change(|app| app.rules.clear());
+    world.node.tick();
+    settle().await;
+    link.room(None);
+    settle().await;
+    assert!(matches!(&link.take()[..], [Got::Close(4400, _)]));
+    assert_eq!(world.node.connections(), 1, "the client may still answer");
+    world.clock.advance(Duration::from_secs(5));
+    world.node.tick();
+    settle().await;
+    assert_eq!(world.node.connections(), 0);
 }
 
 #[tokio::test]
