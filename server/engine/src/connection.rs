@@ -25,7 +25,7 @@ use crate::broker::{BrokerError, Page};
 use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::node::{Handshake, Node};
-use crate::outbox::{Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals};
+use crate::outbox::{Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::transport::{Inbound, Reader, ReceiveError};
@@ -78,7 +78,7 @@ enum Done {
     /// Its answer.
     Reply(Bytes),
     /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
-    Page { slot: u32, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
+    Page { ticket: Ticket, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
 }
 
 type Inflight = Pin<Box<dyn Future<Output = Done> + Send>>;

@@ -109,15 +109,25 @@ struct State {
     queue: VecDeque<Bytes>,
     queued: usize,
     slots: Vec<Option<Box<Slot>>>,
+    /// How many reads were ever begun.
+    reads: u32,
 }
 
 struct Slot {
     channel: Arc<Channel>,
     member: u32,
     echo: bool,
-    /// A page is being read; there is one read at a time.
-    reading: bool,
+    /// Which read its page comes from; there is one at a time.
+    reading: Option<u32>,
     cursor: Subscription<Arc<Delivery>>,
+}
+
+/// A read that a subscription waits for. Its place may serve another by the time the page comes, so a place alone does
+/// not say whose page it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) slot: u32,
+    read: u32,
 }
 
 /// What one push did.
@@ -156,7 +166,13 @@ impl Outbox {
             signals: AtomicU32::new(0),
             due_s: AtomicU32::new(u32::MAX),
             waker: AtomicWaker::new(),
-            state: Mutex::new(State { sink: Some(sink), queue: VecDeque::new(), queued: 0, slots: Vec::new() }),
+            state: Mutex::new(State {
+                sink: Some(sink),
+                queue: VecDeque::new(),
+                queued: 0,
+                slots: Vec::new(),
+                reads: 0,
+            }),
         })
     }
 
@@ -285,7 +301,7 @@ impl Outbox {
         join: impl FnOnce(u32) -> (Arc<Channel>, u32),
         echo: bool,
         start: Option<Position>,
-    ) -> u32 {
+    ) -> Ticket {
         let slot = {
             let mut state = self.state();
             let free = state.slots.iter().position(Option::is_none).unwrap_or_else(|| {
@@ -299,8 +315,11 @@ impl Outbox {
         let (channel, member) = join(slot);
         let nowhere = Position { lineage: fanfare_core::Lineage { epoch: 0, term: 0, nonce: 0 }, seq: 0 };
         let cursor = Subscription::recovering(start.unwrap_or(nowhere));
-        self.state().slots[slot as usize] = Some(Box::new(Slot { channel, member, echo, reading: true, cursor }));
-        slot
+        let mut state = self.state();
+        let ticket = state.ticket(slot);
+        let reading = Some(ticket.read);
+        state.slots[slot as usize] = Some(Box::new(Slot { channel, member, echo, reading, cursor }));
+        ticket
     }
 
     /// Frees the place and says what it held.
@@ -313,29 +332,27 @@ impl Outbox {
         Some((taken.channel, taken.member))
     }
 
-    /// Forgets what a subscription held, because a page is about to be read for it. Answers `false` when one is being
+    /// Forgets what a subscription held, because a page is about to be read for it. Answers nothing when one is being
     /// read already.
-    pub(crate) fn reading(&self, slot: u32) -> bool {
+    pub(crate) fn reading(&self, slot: u32) -> Option<Ticket> {
         let mut state = self.state();
-        let Some(taken) = state.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
-        if std::mem::replace(&mut taken.reading, true) {
-            return false;
-        }
+        let ticket = state.ticket(slot);
+        let taken = state.slots.get_mut(slot as usize)?.as_mut().filter(|taken| taken.reading.is_none())?;
+        taken.reading = Some(ticket.read);
         taken.cursor.reading();
-        true
+        Some(ticket)
     }
 
     /// A read has failed: another may be made.
-    pub(crate) fn not_read(&self, slot: u32) {
-        if let Some(taken) = self.state().slots.get_mut(slot as usize).and_then(Option::as_mut) {
-            taken.reading = false;
+    pub(crate) fn not_read(&self, ticket: Ticket) {
+        if let Some(taken) = self.state().waiting_for(ticket) {
+            taken.reading = None;
         }
     }
 
-    /// The channel of a subscription.
-    pub(crate) fn channel(&self, slot: u32) -> Option<Arc<Channel>> {
-        let state = self.state();
-        state.slots.get(slot as usize).and_then(Option::as_ref).map(|taken| Arc::clone(&taken.channel))
+    /// The channel of the subscription that waits for this read; `None` when it ended meanwhile.
+    pub(crate) fn channel(&self, ticket: Ticket) -> Option<Arc<Channel>> {
+        self.state().waiting_for(ticket).map(|taken| Arc::clone(&taken.channel))
     }
 
     /// How many bytes wait.
@@ -347,14 +364,14 @@ impl Outbox {
     /// those held, as one write. `place` gives the position where that was not known. Answers whether another page is needed.
     pub(crate) fn open(
         &self,
-        slot: u32,
+        ticket: Ticket,
         (page, accepted): (&Page, Duration),
         place: Option<Position>,
         announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
     ) -> bool {
         let mut state = self.state();
-        let Some(taken) = state.slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
-        taken.reading = false;
+        let Some(taken) = state.waiting_for(ticket) else { return false };
+        taken.reading = None;
         if let Some(position) = place {
             taken.cursor.place(position);
         }
@@ -413,6 +430,17 @@ impl std::fmt::Debug for Outbox {
 }
 
 impl State {
+    /// A read that begins.
+    const fn ticket(&mut self, slot: u32) -> Ticket {
+        self.reads = self.reads.wrapping_add(1);
+        Ticket { slot, read: self.reads }
+    }
+
+    fn waiting_for(&mut self, ticket: Ticket) -> Option<&mut Slot> {
+        let taken = self.slots.get_mut(ticket.slot as usize)?.as_deref_mut()?;
+        (taken.reading == Some(ticket.read)).then_some(taken)
+    }
+
     /// Writes straight to the socket if nothing waits, and queues the rest. Answers whether bytes wait that did not
     /// before.
     fn write(&mut self, joined: &[&[u8]], whole: impl Fn(usize) -> Bytes) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
-use fanfare_core::{ChannelKey, ChannelName, Operation, Position, Subject};
+use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position, Subject};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
     self, Command, CommandKind, Connect, Direction, Gap, GapReason, Hello, History, HistoryOk, PublishedOk, Recovery,
@@ -15,8 +15,9 @@ use super::{Connection, Done, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::caller::Caller;
 use crate::error::NodeError;
+use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
-use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX};
+use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket};
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
 use crate::token;
@@ -140,8 +141,8 @@ impl Connection {
         };
         let echo = app.settings_of(&channel).echo;
         let (node, entry, outbox) = (&self.node, &self.entry, &self.outbox);
-        let slot = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), echo, position);
-        self.session.subscribed(channel.clone(), slot);
+        let ticket = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), echo, position);
+        self.session.subscribed(channel.clone(), ticket.slot);
         AppStats::add(&self.entry.stats.subscriptions, 1);
         let read = self.read(match &start {
             native::Start::Now => Start::Top,
@@ -151,8 +152,8 @@ impl Connection {
         });
         let opening = Some(Box::new(Opening { id, channel, key: key.clone(), start }));
         match self.node.broker.attach(&key) {
-            Pending::Ready(Ok(())) => self.request_page(slot, &key, read, opening),
-            Pending::Ready(Err(error)) => self.on_done(Done::Page { slot, opening, page: Err(error) }),
+            Pending::Ready(Ok(())) => self.request_page(ticket, &key, read, opening),
+            Pending::Ready(Err(error)) => self.on_done(Done::Page { ticket, opening, page: Err(error) }),
             Pending::Later(attached) => {
                 // The read follows the confirmation: what is published in between is pushed and held.
                 let broker = Arc::clone(&self.node.broker);
@@ -161,7 +162,7 @@ impl Connection {
                         Ok(()) => broker.read(&key, read).wait().await,
                         Err(error) => Err(error),
                     };
-                    Done::Page { slot, opening, page }
+                    Done::Page { ticket, opening, page }
                 }));
             }
         }
@@ -172,11 +173,11 @@ impl Connection {
         Read { start, messages_max: PAGE_MESSAGES, bytes_max: PAGE_BYTES, now_ms: self.node.clock.unix_ms() }
     }
 
-    fn request_page(&mut self, slot: u32, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
+    fn request_page(&mut self, ticket: Ticket, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
         match self.node.broker.read(key, read) {
-            Pending::Ready(page) => self.on_done(Done::Page { slot, opening, page }),
+            Pending::Ready(page) => self.on_done(Done::Page { ticket, opening, page }),
             Pending::Later(page) => {
-                self.inflight.push(Box::pin(async move { Done::Page { slot, opening, page: page.await } }));
+                self.inflight.push(Box::pin(async move { Done::Page { ticket, opening, page: page.await } }));
             }
         }
     }
@@ -184,25 +185,40 @@ impl Connection {
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
             Done::Reply(frame) => self.replies.push(frame),
-            Done::Page { slot, opening: Some(opening), page: Ok(page) } => self.open(slot, &opening, &page),
-            Done::Page { slot, opening: None, page: Ok(page) } => self.continue_with(slot, &page),
-            Done::Page { slot, opening: Some(opening), page: Err(error) } => self.not_opened(slot, &opening, error),
-            Done::Page { slot, opening: None, page: Err(_) } => {
+            Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
+                (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
+                (Some(channel), None) => self.continued(ticket, &channel, page),
+                // It ended before it began: its command is owed an answer all the same.
+                (None, Some(opening)) => self.refuse(Some(opening.id), &not_subscribed(&opening.channel)),
+                (None, None) => {}
+            },
+        }
+    }
+
+    fn opened(&mut self, ticket: Ticket, opening: &Opening, page: Result<Page, BrokerError>) {
+        match page {
+            Ok(page) => self.open(ticket, opening, &page),
+            Err(error) => {
+                self.session.unsubscribed(&opening.channel);
+                self.leave(ticket.slot);
+                self.refuse(Some(opening.id), &NodeError::from(error).problem());
+            }
+        }
+    }
+
+    fn continued(&mut self, ticket: Ticket, channel: &Channel, page: Result<Page, BrokerError>) {
+        match page {
+            Ok(page) => self.continue_with(ticket, channel.key(), &page),
+            Err(_) => {
                 // The tick, at the latest, tries again.
-                self.outbox.not_read(slot);
+                self.outbox.not_read(ticket);
                 self.retry = true;
             }
         }
     }
 
-    fn not_opened(&mut self, slot: u32, opening: &Opening, error: BrokerError) {
-        self.session.unsubscribed(&opening.channel);
-        self.leave(slot);
-        self.refuse(Some(opening.id), &NodeError::from(error).problem());
-    }
-
     /// Answers a subscribe command and hands out its first page.
-    fn open(&mut self, slot: u32, opening: &Opening, page: &Page) {
+    fn open(&mut self, ticket: Ticket, opening: &Opening, page: &Page) {
         // Answers of commands before this one go first.
         let replies = std::mem::take(&mut self.replies);
         self.outbox.send(&replies);
@@ -214,7 +230,7 @@ impl Connection {
         };
         let place = place.map(|seq| Position { lineage: page.lineage, seq });
         let (node, stats) = (&self.node, &self.entry.stats);
-        let again = self.outbox.open(slot, (page, node.clock.monotonic()), place, |turned| {
+        let again = self.outbox.open(ticket, (page, node.clock.monotonic()), place, |turned| {
             let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
                 let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
                 AppStats::add(counter, 1);
@@ -234,14 +250,12 @@ impl Connection {
     }
 
     /// Hands out the next page of a subscription that catches up.
-    fn continue_with(&mut self, slot: u32, page: &Page) {
+    fn continue_with(&mut self, ticket: Ticket, key: &ChannelKey, page: &Page) {
         let (node, entry) = (&self.node, &self.entry);
-        let Some(channel) = self.outbox.channel(slot) else { return };
-        let key = channel.key().clone();
-        let again = self.outbox.open(slot, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
+        let again = self.outbox.open(ticket, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
             let lost = turned.lost?;
             AppStats::add(&entry.stats.not_recovered, 1);
-            Some(lost_frame(node, &key, lost, turned.from))
+            Some(lost_frame(node, key, lost, turned.from))
         });
         self.catch_up |= again;
     }
@@ -264,9 +278,9 @@ impl Connection {
                 self.catch_up = true;
                 break;
             }
-            if self.outbox.reading(wanted.slot) {
+            if let Some(ticket) = self.outbox.reading(wanted.slot) {
                 let read = self.read(Start::After(wanted.position.seq));
-                self.request_page(wanted.slot, wanted.channel.key(), read, None);
+                self.request_page(ticket, wanted.channel.key(), read, None);
             }
         }
         true
@@ -274,9 +288,7 @@ impl Connection {
 
     fn unsubscribe(&mut self, id: u64, channel: &ChannelName) -> Result<(), NodeError> {
         let Some(slot) = self.session.unsubscribed(channel) else {
-            let told = format!("This connection is not subscribed to {channel}.");
-            let problem = Problem::new(fanfare_core::ErrorCode::NotSubscribed, told);
-            return Err(NodeError::Invalid(Box::new(problem)));
+            return Err(NodeError::Invalid(Box::new(not_subscribed(channel))));
         };
         self.leave(slot);
         self.answer(id, &Reply::Unsubscribed);
@@ -331,6 +343,10 @@ impl Connection {
         }));
         Ok(())
     }
+}
+
+fn not_subscribed(channel: &ChannelName) -> Problem {
+    Problem::new(ErrorCode::NotSubscribed, format!("This connection is not subscribed to {channel}."))
 }
 
 fn published_reply(published: node::Published) -> Reply {

@@ -8,11 +8,39 @@ use fanfare_engine::ChannelsQuery;
 use serde_json::{Value, json};
 
 use super::link::Got;
+use super::node::{publish, texts};
 use super::world::{World, settle};
 
 /// Several commands in one frame.
 fn lines(commands: impl IntoIterator<Item = Value>) -> String {
     commands.into_iter().map(|command| command.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn a_page_that_comes_late_meets_nobody_elses_place() {
+    let mut world = World::new(22);
+    for n in 1..=5 {
+        publish(&world, "demo:a", n).await;
+    }
+    publish(&world, "demo:b", 1).await;
+    let link = world.client().await;
+    world.road.read_turns(9);
+    link.send(lines([
+        json!({"id":2,"subscribe":{"channel":"demo:a","rewind":{"messages":5}}}),
+        json!({"id":3,"unsubscribe":{"channel":"demo:a"}}),
+        json!({"id":4,"subscribe":{"channel":"demo:b","rewind":{"messages":5}}}),
+    ]));
+    let got = texts(&link).await;
+    let answer = |id: u64| got.iter().find(|got| got["id"] == json!(id)).expect("every command is answered");
+    assert_eq!(answer(2)["error"]["code"], json!("not_subscribed"));
+    assert!(answer(3).get("ok").is_some());
+    assert_eq!(answer(4)["ok"]["seq"], json!(0));
+    let messages: Vec<_> = got.iter().filter_map(|got| got.get("msg")).collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert_eq!((&messages[0]["channel"], &messages[0]["seq"]), (&json!("demo:b"), &json!(1)));
+    world.road.read_turns(0);
+    publish(&world, "demo:b", 2).await;
+    assert_eq!(texts(&link).await[0]["msg"]["seq"], json!(2));
 }
 
 #[tokio::test]
