@@ -1,7 +1,7 @@
 //! One client's task: it reads, runs commands, writes what the socket refused, and looks again at rights when told.
 //!
 //! ```text
-//!   told (app changed, due, draining) ─► finished commands ─► queued bytes ─► catching up ─► next frames
+//!   told (app changed, due, draining) ─► finished commands ─► queued bytes ─► catching up ─► commands, next frames
 //! ```
 //!
 //! In that order, so that nothing new is read for a client whose rights are in doubt, and what is owed goes before what
@@ -10,6 +10,7 @@
 
 mod commands;
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit};
-use fanfare_protocol::native;
+use fanfare_protocol::native::{self, Command, CommandError};
 
 use crate::broker::{BrokerError, Page};
 use crate::caller::Caller;
@@ -30,7 +31,7 @@ use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::transport::{Inbound, Reader, ReceiveError};
 
-/// Commands whose answers may be awaited at one moment; more are not read.
+/// Commands whose answers may be awaited at one moment; more wait, and nothing is read.
 const INFLIGHT_MAX: usize = 64;
 /// Rounds of one poll before other tasks have their turn.
 const ROUNDS: usize = 8;
@@ -57,6 +58,8 @@ pub(crate) fn serve<R: Reader>(
         handshake: Some(Box::new(handshake)),
         inflight: Vec::new(),
         replies: Vec::new(),
+        replies_bytes: 0,
+        backlog: VecDeque::new(),
         phase: Phase::Open,
         blocked: false,
         catch_up: false,
@@ -104,6 +107,10 @@ struct Connection {
     inflight: Vec<Inflight>,
     /// Answers of this round, written together.
     replies: Vec<Bytes>,
+    replies_bytes: usize,
+    /// Commands of the last read that wait until the client has taken more of what it is owed. Answers can be large, and
+    /// one read holds a thousand commands.
+    backlog: VecDeque<Result<Command, CommandError>>,
     phase: Phase,
     blocked: bool,
     catch_up: bool,
@@ -137,6 +144,7 @@ impl Connection {
             let mut moved = self.poll_inflight(context);
             moved |= self.poll_queue(reader, context);
             moved |= self.catch_up();
+            moved |= self.run_backlog(reader);
             moved |= self.poll_input(reader, context);
             self.send_replies(reader);
             if let Some(code) = self.close_with.take() {
@@ -176,7 +184,7 @@ impl Connection {
             Verdict::Stay(lost) => {
                 for (channel, slot, problem) in lost {
                     self.leave(slot);
-                    self.replies.push(native::push_unsubscribed(&channel, &problem).websocket().clone());
+                    self.reply(native::push_unsubscribed(&channel, &problem).websocket().clone());
                 }
                 self.renew_caller();
                 // A key may end sooner than it did.
@@ -227,7 +235,7 @@ impl Connection {
                 return self.close(reader, ErrorCode::HeartbeatTimeout);
             }
             self.probed = true;
-            self.replies.push(reader.ping_frame());
+            self.reply(reader.ping_frame());
         }
         self.schedule(now_s);
     }
@@ -284,9 +292,8 @@ impl Connection {
     }
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
-        // A client that does not read its answers, or has many commands running, is not read either.
-        let stalled = self.blocked && self.outbox.waiting() > PUSH_BYTES_MAX;
-        if self.phase == Phase::Ended || self.inflight.len() >= INFLIGHT_MAX || (stalled && self.phase == Phase::Open) {
+        let keeps_up = || self.backlog.is_empty() && !self.is_busy();
+        if self.phase == Phase::Ended || (self.phase == Phase::Open && !keeps_up()) {
             return false;
         }
         let mut pongs = Vec::new();
@@ -304,7 +311,7 @@ impl Connection {
             Poll::Ready(Ok(())) => {
                 self.heard_s = self.node.second();
                 self.probed = false;
-                self.replies.extend(pongs.iter().map(|payload| reader.pong_frame(payload)));
+                pongs.iter().for_each(|payload| self.reply(reader.pong_frame(payload)));
                 match self.phase {
                     Phase::Open if goodbye => {
                         self.say_goodbye(reader, NORMAL, "");
@@ -336,9 +343,44 @@ impl Connection {
         self.refuse(None, &problem);
     }
 
+    /// Whether the client does not take its answers, or has many commands running. It is not read then either.
+    fn is_busy(&self) -> bool {
+        self.inflight.len() >= INFLIGHT_MAX || self.replies_bytes + self.outbox.waiting() > PUSH_BYTES_MAX
+    }
+
+    /// Runs commands that had to wait, while the client keeps up.
+    fn run_backlog(&mut self, reader: &impl Reader) -> bool {
+        if self.backlog.is_empty() {
+            return false;
+        }
+        // Only what the socket does not take is in the way.
+        self.send_replies(reader);
+        let mut moved = false;
+        while !self.is_busy()
+            && let Some(command) = self.backlog.pop_front()
+        {
+            self.run(command);
+            moved = true;
+        }
+        if self.backlog.is_empty() {
+            self.backlog = VecDeque::new();
+        }
+        moved
+    }
+
+    fn reply(&mut self, frame: Bytes) {
+        self.replies_bytes += frame.len();
+        self.replies.push(frame);
+    }
+
+    fn take_replies(&mut self) -> Vec<Bytes> {
+        self.replies_bytes = 0;
+        std::mem::take(&mut self.replies)
+    }
+
     /// Writes the answers of this round.
     fn send_replies(&mut self, reader: &impl Reader) {
-        let replies = std::mem::take(&mut self.replies);
+        let replies = self.take_replies();
         // No data frame may follow a goodbye (RFC 6455 §5.5.1).
         if replies.is_empty() || self.phase != Phase::Open {
             return;
@@ -360,12 +402,13 @@ impl Connection {
         if self.phase != Phase::Open {
             return;
         }
-        let replies = std::mem::take(&mut self.replies);
+        let replies = self.take_replies();
         self.outbox.send(&replies);
         self.outbox.send(&[reader.close_frame(status, reason)]);
         let until_s = self.node.second().saturating_add(CLOSE_WITHIN_S);
         self.phase = Phase::Closing { until_s };
         self.inflight.clear();
+        self.backlog.clear();
         self.leave_all();
         self.outbox.tick_at(until_s);
     }

@@ -7,11 +7,12 @@ use fanfare_core::problem::Problem;
 use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position, Subject};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
-    self, Command, CommandKind, Connect, Direction, Gap, GapReason, Hello, History, HistoryOk, PublishedOk, Recovery,
-    Reply, Rewind, SubscribedOk,
+    self, Command, CommandError, CommandKind, Connect, Direction, Gap, GapReason, Hello, History, HistoryOk,
+    PublishedOk, Recovery, Reply, Rewind, SubscribedOk,
 };
+use futures_util::FutureExt;
 
-use super::{Connection, Done, Phase};
+use super::{Connection, Done, Inflight, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::caller::Caller;
 use crate::error::NodeError;
@@ -38,14 +39,22 @@ pub(super) struct Opening {
 
 impl Connection {
     pub(super) fn on_text(&mut self, text: &str) {
-        for parsed in native::parse(text) {
-            if self.phase != Phase::Open || self.close_with.is_some() {
-                return;
+        for command in native::parse(text) {
+            if self.backlog.is_empty() && !self.is_busy() {
+                self.run(command);
+            } else {
+                self.backlog.push_back(command);
             }
-            match parsed {
-                Ok(command) => self.on_command(command),
-                Err(error) => self.refuse(error.id, &error.problem),
-            }
+        }
+    }
+
+    pub(super) fn run(&mut self, command: Result<Command, CommandError>) {
+        if self.phase != Phase::Open || self.close_with.is_some() {
+            return;
+        }
+        match command {
+            Ok(command) => self.on_command(command),
+            Err(error) => self.refuse(error.id, &error.problem),
         }
     }
 
@@ -74,11 +83,11 @@ impl Connection {
     }
 
     fn answer(&mut self, id: u64, reply: &Reply) {
-        self.replies.push(native::reply(id, reply).websocket().clone());
+        self.reply(native::reply(id, reply).websocket().clone());
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
-        self.replies.push(native::error(id, problem).websocket().clone());
+        self.reply(native::error(id, problem).websocket().clone());
         // Before connect a refusal is the end: the close code says whether to come back, and with what.
         if self.session.subject().is_none() {
             self.close_with = Some(problem.code);
@@ -184,7 +193,7 @@ impl Connection {
 
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
-            Done::Reply(frame) => self.replies.push(frame),
+            Done::Reply(frame) => self.reply(frame),
             Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
                 (Some(channel), None) => self.continued(ticket, &channel, page),
@@ -220,7 +229,7 @@ impl Connection {
     /// Answers a subscribe command and hands out its first page.
     fn open(&mut self, ticket: Ticket, opening: &Opening, page: &Page) {
         // Answers of commands before this one go first.
-        let replies = std::mem::take(&mut self.replies);
+        let replies = self.take_replies();
         self.outbox.send(&replies);
         let place = match opening.start {
             native::Start::After(_) => None,
@@ -325,7 +334,7 @@ impl Connection {
             Direction::Forward => node::Direction::Forward,
         };
         let query = HistoryQuery { from: history.from, direction, limit: history.limit };
-        self.inflight.push(Box::pin(async move {
+        let mut read: Inflight = Box::pin(async move {
             let frame = match node.history(&caller, &history.channel, query).await {
                 Ok(page) => native::reply(
                     id,
@@ -340,7 +349,12 @@ impl Connection {
                 Err(error) => native::error(Some(id), &error.problem()),
             };
             Done::Reply(frame.websocket().clone())
-        }));
+        });
+        // What is local is there at once, and must be weighed before the next command is run.
+        match read.as_mut().now_or_never() {
+            Some(done) => self.on_done(done),
+            None => self.inflight.push(read),
+        }
         Ok(())
     }
 }

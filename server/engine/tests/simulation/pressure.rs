@@ -4,16 +4,76 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fanfare_core::{ChannelName, Data, Draft};
 use fanfare_engine::ChannelsQuery;
 use serde_json::{Value, json};
 
-use super::link::Got;
+use super::link::{Got, Link};
 use super::node::{publish, texts};
 use super::world::{World, settle};
+
+/// Publishes a message of about so many bytes.
+async fn publish_bytes(world: &World, channel: &str, bytes: usize) {
+    let app = world.node.app(world.app.id).expect("known");
+    let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
+    let draft = Draft::new(Data::Json(serde_json::value::to_raw_value(&"x".repeat(bytes)).expect("JSON")));
+    let channel = ChannelName::parse(channel).expect("valid");
+    world.node.publish(&caller, &channel, draft).await.expect("accepted");
+}
 
 /// Several commands in one frame.
 fn lines(commands: impl IntoIterator<Item = Value>) -> String {
     commands.into_iter().map(|command| command.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// Everything that arrives at a client that takes a little at a time.
+async fn sip(link: &Link) -> Vec<Got> {
+    let mut got = Vec::new();
+    for _ in 0..400 {
+        link.room(Some(64 * 1024));
+        settle().await;
+        got.extend(link.take());
+    }
+    got
+}
+
+fn closes(got: &[Got]) -> Vec<&Got> {
+    got.iter().filter(|got| matches!(got, Got::Close(..))).collect()
+}
+
+#[tokio::test]
+async fn whoever_asks_for_much_history_at_once_gets_all_of_it() {
+    let mut world = World::new(20);
+    for _ in 0..4 {
+        publish_bytes(&world, "demo:a", 250_000).await;
+    }
+    let link = world.client().await;
+    link.room(Some(0));
+    link.send(lines((2..22).map(|id| json!({"id":id,"history":{"channel":"demo:a"}}))));
+    settle().await;
+    let got = sip(&link).await;
+    assert!(closes(&got).is_empty(), "it reads, if slowly: {:?}", closes(&got));
+    let ids: Vec<_> =
+        got.iter().filter_map(|got| if let Got::Text(got) = got { got["id"].as_u64() } else { None }).collect();
+    assert_eq!(ids, (2..22).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn whoever_resumes_many_channels_at_once_gets_all_they_missed() {
+    let mut world = World::new(21);
+    for channel in 0..50 {
+        publish_bytes(&world, &format!("demo:{channel}"), 120_000).await;
+    }
+    let link = world.client().await;
+    link.room(Some(0));
+    let subscribe = |n| json!({"id":n + 2,"subscribe":{"channel":format!("demo:{n}"),"rewind":{"messages":10}}});
+    link.send(lines((0..50).map(subscribe).chain([json!({"id":99,"ping":{}})])));
+    settle().await;
+    let got = sip(&link).await;
+    assert!(closes(&got).is_empty(), "it reads, if slowly: {:?}", closes(&got));
+    let messages = got.iter().filter(|got| matches!(got, Got::Text(text) if text.get("msg").is_some())).count();
+    assert_eq!(messages, 50);
+    assert!(got.iter().any(|got| matches!(got, Got::Text(text) if text["id"] == json!(99))));
 }
 
 #[tokio::test]
