@@ -125,6 +125,8 @@ impl Connection {
         let verified = token::verify(&app, token, self.node.clock.unix_ms())?;
         let expires_ms = verified.expires_ms;
         self.session.refresh(verified)?;
+        // Commands right behind this one count on the new rights.
+        self.renew_caller();
         self.answer(id, &Reply::Refreshed { expires_ms });
         // Rights are diffed in place: what the new token does not give is detached, with the reason.
         self.outbox.signal(crate::outbox::Signal::Recheck);

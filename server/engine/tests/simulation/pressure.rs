@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fanfare_core::{ChannelName, Data, Draft};
-use fanfare_engine::ChannelsQuery;
+use fanfare_engine::{ChannelsQuery, MintRequest};
 use serde_json::{Value, json};
 
 use super::link::{Got, Link};
@@ -135,6 +135,28 @@ async fn a_goodbye_has_its_time_whatever_else_is_due() {
     world.node.tick();
     settle().await;
     assert_eq!(world.node.connections(), 0);
+}
+
+#[tokio::test]
+async fn commands_behind_a_refresh_have_its_rights() {
+    let mut world = World::new(26);
+    world.change(|app| app.rules.clear());
+    let app = world.node.app(world.app.id).expect("known");
+    let key = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
+    let token = |cap: Value| {
+        let cap = serde_json::from_value(cap).expect("capabilities");
+        let request = MintRequest { sub: Some("ann".into()), cap: Some(cap), ttl_s: 600, ..MintRequest::default() };
+        world.node.mint_token(&key, request).expect("the key may sign")
+    };
+    let (little, much) = (token(json!({"demo:a": ["subscribe"]})), token(json!({"demo:a": ["publish"]})));
+    let link = world.link();
+    link.send(json!({"id":1,"connect":{"token":little}}).to_string());
+    link.send(lines([
+        json!({"id":2,"refresh":{"token":much}}),
+        json!({"id":3,"publish":{"channel":"demo:a","data":1}}),
+    ]));
+    let got = texts(&link).await;
+    assert!(got.iter().all(|answer| answer.get("ok").is_some()), "{got:?}");
 }
 
 #[tokio::test]
