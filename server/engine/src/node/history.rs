@@ -104,9 +104,10 @@ impl Node {
                 let asked_below = from.is_none_or(|from| from.seq > 1);
                 (more, !more && page.first > 1 && asked_below)
             }
-            Direction::Forward => {
-                (last.is_some_and(|last| last.seq < page.top), from.map_or(0, |from| from.seq) + 1 < page.first)
-            }
+            Direction::Forward => (
+                last.is_some_and(|last| last.seq < page.top),
+                from.map_or(0, |from| from.seq).saturating_add(1) < page.first,
+            ),
         };
         HistoryPage {
             lineage: self.lineage(key, page.lineage),

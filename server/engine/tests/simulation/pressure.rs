@@ -9,7 +9,7 @@ use fanfare_engine::{ChannelsQuery, MintRequest};
 use serde_json::{Value, json};
 
 use super::link::{Got, Link};
-use super::node::{publish, texts};
+use super::node::{ask, publish, texts};
 use super::world::{World, settle};
 
 /// Publishes a message of about so many bytes.
@@ -157,6 +157,21 @@ async fn commands_behind_a_refresh_have_its_rights() {
     ]));
     let got = texts(&link).await;
     assert!(got.iter().all(|answer| answer.get("ok").is_some()), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_position_beyond_every_log_is_an_answer_not_a_crash() {
+    let mut world = World::new(28);
+    let position = publish(&world, "demo:a", 1).await;
+    let (lineage, _) = position.split_once('.').expect("a position");
+    let beyond = format!("{lineage}.{}", u64::MAX);
+    let link = world.client().await;
+    for (id, direction) in [(2, "forward"), (3, "backward")] {
+        let history = json!({"channel":"demo:a","from":beyond,"direction":direction});
+        assert!(ask(&link, json!({"id":id,"history":history})).await.get("ok").is_some());
+    }
+    let told = ask(&link, json!({"id":4,"subscribe":{"channel":"demo:a","position":beyond}})).await;
+    assert_eq!(told["ok"]["reason"], json!("diverged"));
 }
 
 #[tokio::test]
