@@ -112,6 +112,8 @@ pub enum Scope {
     User(Box<str>),
     /// One connection without a user.
     Connection(ConnectionId),
+    /// Clients without a user that come over REST: nothing tells them apart.
+    Anonymous,
 }
 
 /// What became of an append.

@@ -44,7 +44,8 @@ impl Caller {
         match (&*self.subject, self.subject.sub(), self.connection) {
             (Subject::Client(_), Some(user), _) => Scope::User(user.into()),
             (Subject::Client(_), None, Some(connection)) => Scope::Connection(connection),
-            (Subject::Client(_), None, None) | (Subject::Key { .. }, ..) => Scope::Backend,
+            (Subject::Client(_), None, None) => Scope::Anonymous,
+            (Subject::Key { .. }, ..) => Scope::Backend,
         }
     }
 }

@@ -175,6 +175,22 @@ async fn a_position_beyond_every_log_is_an_answer_not_a_crash() {
 }
 
 #[tokio::test]
+async fn ids_of_clients_without_a_name_are_not_the_backends() {
+    let world = World::new(29);
+    let app = world.node.app(world.app.id).expect("known");
+    let backend = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
+    let token = world.node.mint_token(&backend, MintRequest { ttl_s: 600, ..MintRequest::default() }).expect("minted");
+    let guest = world.node.authenticate_token(&app, &token).expect("valid");
+    let channel = ChannelName::parse("demo:a").expect("valid");
+    for (caller, data) in [(&guest, "\"guessed\""), (&backend, "\"true\"")] {
+        let data = serde_json::value::RawValue::from_string(data.into()).expect("JSON");
+        let draft = Draft { id: Some("order-7".into()), ..Draft::new(Data::Json(data)) };
+        let published = world.node.publish(caller, &channel, draft).await.expect("accepted");
+        assert!(!published.duplicate);
+    }
+}
+
+#[tokio::test]
 async fn channels_can_be_listed_while_they_are_let_go() {
     let mut world = World::new(30);
     let app = world.node.app(world.app.id).expect("known");
