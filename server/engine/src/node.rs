@@ -283,9 +283,15 @@ impl Node {
             retry_after_ms: exceeded.retry_after_ms,
         })?;
         let append = self.append(&app, caller, channel, draft);
-        AppStats::add(&caller.entry.stats.messages_in, 1);
-        AppStats::add(&caller.entry.stats.bytes_in, weight as u64);
-        let pending = self.broker.publish(&key, append).map(|outcome| outcome.map_err(NodeError::from));
+        let entry = Arc::clone(&caller.entry);
+        let pending = self.broker.publish(&key, append).map(move |outcome| {
+            let appended = outcome?;
+            if !appended.duplicate {
+                AppStats::add(&entry.stats.messages_in, 1);
+                AppStats::add(&entry.stats.bytes_in, weight as u64);
+            }
+            Ok(appended)
+        });
         Ok((key, pending))
     }
 

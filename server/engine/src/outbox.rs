@@ -130,7 +130,7 @@ pub(crate) struct Ticket {
     read: u32,
 }
 
-/// What one push did.
+/// What one push or page did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wrote {
     /// Messages written or queued.
@@ -361,16 +361,17 @@ impl Outbox {
     }
 
     /// A page, read at the moment beside it, for a subscription: first what `announce` says of it, then its messages and
-    /// those held, as one write. `place` gives the position where that was not known. Answers whether another page is needed.
+    /// those held, as one write. `place` gives the position where that was not known. Answers what was written, and
+    /// whether another page is needed.
     pub(crate) fn open(
         &self,
         ticket: Ticket,
         (page, accepted): (&Page, Duration),
         place: Option<Position>,
         announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
-    ) -> bool {
+    ) -> (Wrote, bool) {
         let mut state = self.state();
-        let Some(taken) = state.waiting_for(ticket) else { return false };
+        let Some(taken) = state.waiting_for(ticket) else { return (Wrote::default(), false) };
         taken.reading = None;
         if let Some(position) = place {
             taken.cursor.place(position);
@@ -379,10 +380,14 @@ impl Outbox {
         let (channel, echo) = (Arc::clone(&taken.channel), taken.echo);
         let announced = announce(&turned).map(|frame| frame.websocket().clone());
         let shown = turned.deliver.iter().filter(|delivery| !self.is_left_out(&delivery.message, echo));
-        let frames: Vec<Bytes> = announced
-            .into_iter()
-            .chain(shown.map(|delivery| delivery.bytes(channel.name(), self.wire).clone()))
-            .collect();
+        let mut wrote = Wrote::default();
+        let shown = shown.map(|delivery| {
+            let frame = delivery.bytes(channel.name(), self.wire).clone();
+            wrote.messages += 1;
+            wrote.bytes += frame.len() as u64;
+            frame
+        });
+        let frames: Vec<Bytes> = announced.into_iter().chain(shown).collect();
         let mut blocked = false;
         for part in frames.chunks(JOINED_MAX) {
             let joined: Vec<&[u8]> = part.iter().map(|frame| &frame[..]).collect();
@@ -392,7 +397,7 @@ impl Outbox {
         if blocked {
             self.signal(Signal::Blocked);
         }
-        turned.again
+        (wrote, turned.again)
     }
 
     /// The subscriptions that are not live: each wants a page.

@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
-use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket};
+use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket, Wrote};
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
 use crate::token;
@@ -241,7 +241,7 @@ impl Connection {
         };
         let place = place.map(|seq| Position { lineage: page.lineage, seq });
         let (node, stats) = (&self.node, &self.entry.stats);
-        let again = self.outbox.open(ticket, (page, node.clock.monotonic()), place, |turned| {
+        let outcome = self.outbox.open(ticket, (page, node.clock.monotonic()), place, |turned| {
             let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
                 let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
                 AppStats::add(counter, 1);
@@ -257,17 +257,25 @@ impl Connection {
             };
             Some(native::reply(opening.id, &Reply::Subscribed(ok)))
         });
-        self.catch_up |= again;
+        self.turned(outcome);
     }
 
     /// Hands out the next page of a subscription that catches up.
     fn continue_with(&mut self, ticket: Ticket, key: &ChannelKey, page: &Page) {
         let (node, entry) = (&self.node, &self.entry);
-        let again = self.outbox.open(ticket, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
-            let lost = turned.lost?;
-            AppStats::add(&entry.stats.not_recovered, 1);
-            Some(lost_frame(node, key, lost, turned.from))
-        });
+        let outcome =
+            self.outbox.open(ticket, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
+                let lost = turned.lost?;
+                AppStats::add(&entry.stats.not_recovered, 1);
+                Some(lost_frame(node, key, lost, turned.from))
+            });
+        self.turned(outcome);
+    }
+
+    /// A page was handed out.
+    fn turned(&mut self, (wrote, again): (Wrote, bool)) {
+        AppStats::add(&self.entry.stats.messages_out, wrote.messages);
+        AppStats::add(&self.entry.stats.bytes_out, wrote.bytes);
         self.catch_up |= again;
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fanfare_core::{ChannelName, Data, Draft};
+use fanfare_core::{ChannelName, Data, Draft, Limit, LimitValue};
 use fanfare_engine::{ChannelsQuery, MintRequest};
 use serde_json::{Value, json};
 
@@ -157,6 +157,22 @@ async fn commands_behind_a_refresh_have_its_rights() {
     ]));
     let got = texts(&link).await;
     assert!(got.iter().all(|answer| answer.get("ok").is_some()), "{got:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_or_was_there_before_is_not_counted_and_what_is_caught_up_is() {
+    let mut world = World::new(27);
+    world.change(|app| app.limits.set(Limit::PublishChannel, LimitValue::rate(1, 1)));
+    let link = world.client().await;
+    let publish = |id: u64, name: &str| json!({"id":id,"publish":{"channel":"demo:a","id":name,"data":1}});
+    assert!(ask(&link, publish(2, "one")).await.get("ok").is_some());
+    assert_eq!(ask(&link, publish(3, "one")).await["ok"]["duplicate"], json!(true));
+    assert_eq!(ask(&link, publish(4, "two")).await["error"]["code"], json!("rate_limited"));
+    link.send(json!({"id":5,"subscribe":{"channel":"demo:a","rewind":{"messages":5}}}).to_string());
+    assert_eq!(texts(&link).await.len(), 2);
+    let figures = world.node.stats(world.app.id).expect("known");
+    assert_eq!((figures.messages_in, figures.messages_out), (1, 1));
+    assert!(figures.bytes_out > 0);
 }
 
 #[tokio::test]
