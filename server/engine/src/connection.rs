@@ -282,13 +282,26 @@ impl Connection {
         match reader.poll_writable(context) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => self.phase = Phase::Ended,
-            Poll::Ready(Ok(())) => match self.outbox.flush() {
-                Flushed::Empty => self.blocked = false,
-                Flushed::Waiting(_) => {}
-                Flushed::Gone => self.phase = Phase::Ended,
-            },
+            Poll::Ready(Ok(())) => self.flush(),
         }
         true
+    }
+
+    fn flush(&mut self) {
+        let waited = self.outbox.waiting();
+        match self.outbox.flush() {
+            Flushed::Empty => self.blocked = false,
+            Flushed::Waiting(bytes) if bytes < waited => {}
+            Flushed::Waiting(_) => return,
+            Flushed::Gone => self.phase = Phase::Ended,
+        }
+        // A client that takes bytes is there. It may be too far behind to be read, and its own word unheard.
+        self.heard();
+    }
+
+    fn heard(&mut self) {
+        self.heard_s = self.node.second();
+        self.probed = false;
     }
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
@@ -309,8 +322,7 @@ impl Connection {
         match polled {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                self.heard_s = self.node.second();
-                self.probed = false;
+                self.heard();
                 pongs.iter().for_each(|payload| self.reply(reader.pong_frame(payload)));
                 match self.phase {
                     Phase::Open if goodbye => {

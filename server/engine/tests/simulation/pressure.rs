@@ -138,6 +138,36 @@ async fn a_goodbye_has_its_time_whatever_else_is_due() {
 }
 
 #[tokio::test]
+async fn a_slow_link_that_moves_is_not_taken_for_a_dead_one() {
+    let mut world = World::new(25);
+    let link = world.client().await;
+    ask(&link, json!({"id":2,"subscribe":{"channel":"demo:a"}})).await;
+    link.room(Some(0));
+    publish_bytes(&world, "demo:a", 900_000).await;
+    for _ in 0..8 {
+        world.clock.advance(Duration::from_secs(13));
+        link.room(Some(50_000));
+        settle().await;
+        world.node.tick();
+        settle().await;
+    }
+    assert!(closes(&link.take()).is_empty());
+    link.room(None);
+    assert_eq!(texts(&link).await.len(), 1);
+    // One that takes nothing is dead, though its silence is not heard.
+    link.room(Some(0));
+    publish_bytes(&world, "demo:a", 900_000).await;
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_secs(26));
+        world.node.tick();
+        settle().await;
+    }
+    link.room(None);
+    settle().await;
+    assert!(matches!(link.take().last(), Some(Got::Close(4201, _))));
+}
+
+#[tokio::test]
 async fn commands_behind_a_refresh_have_its_rights() {
     let mut world = World::new(26);
     world.change(|app| app.rules.clear());
