@@ -207,8 +207,9 @@ pub trait Broker: Send + Sync + 'static {
     /// From the answer on, everything appended to the channel is delivered here.
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>>;
 
-    /// Nobody here needs the channel any more.
-    fn detach(&self, channel: &ChannelKey);
+    /// Nobody here needs the channel any more, unless it is `wanted` again: asked under whatever orders this call with
+    /// those of `attach`, so that whoever comes back in between misses nothing.
+    fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool);
 
     /// Called about once a second: drops what nobody needs any more, a bounded part a call.
     fn sweep(&self, now_ms: u64);

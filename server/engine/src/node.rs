@@ -438,11 +438,7 @@ impl Node {
             entry.each_connection(|outbox| outbox.tick_if_due(second));
         }
         for key in self.hub.sweep() {
-            self.broker.detach(&key);
-            // Somebody may have come back in between.
-            if self.hub.find(&key).is_some() {
-                drop(self.broker.attach(&key));
-            }
+            self.broker.detach(&key, &|| self.hub.find(&key).is_some());
         }
         self.broker.sweep(self.clock.unix_ms());
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).publish(self);

@@ -349,9 +349,9 @@ impl Broker for MemoryBroker {
         Pending::Ready(self.log(&mut shard, channel, 0).map(|log| log.attached = true))
     }
 
-    fn detach(&self, channel: &ChannelKey) {
+    fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
         if let Some(log) = self.shard(channel).logs.get_mut(channel) {
-            log.attached = false;
+            log.attached = wanted();
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fanfare_core::{ChannelName, Data, Draft, Limit, LimitValue};
 use fanfare_engine::{ChannelsQuery, MintRequest};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::link::{Got, Link};
@@ -269,4 +270,33 @@ async fn channels_can_be_listed_while_they_are_let_go() {
     }
     stop.store(true, Ordering::Relaxed);
     lister.join().expect("it listed");
+}
+
+#[tokio::test]
+async fn whoever_comes_back_to_a_channel_while_it_is_let_go_misses_nothing() {
+    let mut world = World::new(31);
+    let link = world.client().await;
+    ask(&link, json!({"id":2,"subscribe":{"channel":"demo:a"}})).await;
+    ask(&link, json!({"id":3,"unsubscribe":{"channel":"demo:a"}})).await;
+    world.clock.advance(Duration::from_secs(16));
+    let app = world.node.app(world.app.id).expect("known");
+    let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
+    let (node, back) = (Arc::clone(&world.node), link.clone());
+    world.road.meanwhile(move |let_go| {
+        back.send(json!({"id":4,"subscribe":{"channel":"demo:a"}}).to_string());
+        while back.take().is_empty() {
+            std::thread::yield_now();
+        }
+        let_go();
+        let draft = Draft::new(Data::Bytes([1].as_slice().into()));
+        let channel = ChannelName::parse("demo:a").expect("valid");
+        node.publish(&caller, &channel, draft).now_or_never().expect("it is local").expect("accepted");
+    });
+    let node = Arc::clone(&world.node);
+    let ticks = std::thread::spawn(move || (0..8).for_each(|_| node.tick()));
+    while !ticks.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    settle().await;
+    assert!(matches!(&link.take()[..], [Got::Text(push)] if push["msg"]["seq"] == json!(1)));
 }

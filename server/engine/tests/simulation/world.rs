@@ -55,8 +55,12 @@ struct RoadState {
     waiting: VecDeque<(ChannelKey, Arc<Message>)>,
     /// Turns of the scheduler a read takes.
     read_turns: u8,
+    /// What happens around the next time a channel is let go; it is handed the letting go.
+    meanwhile: Option<Meanwhile>,
     dice: u64,
 }
+
+type Meanwhile = Box<dyn FnOnce(&dyn Fn()) + Send>;
 
 impl RoadState {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -84,6 +88,10 @@ impl Road {
 
     pub(crate) fn read_turns(&self, turns: u8) {
         self.state().read_turns = turns;
+    }
+
+    pub(crate) fn meanwhile(&self, meanwhile: impl FnOnce(&dyn Fn()) + Send + 'static) {
+        self.state().meanwhile = Some(Box::new(meanwhile));
     }
 
     /// What waits on the road reaches the node.
@@ -144,8 +152,13 @@ impl Broker for Through {
         self.0.inner.attach(channel)
     }
 
-    fn detach(&self, channel: &ChannelKey) {
-        self.0.inner.detach(channel);
+    fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
+        let detach = || self.0.inner.detach(channel, wanted);
+        let meanwhile = self.0.state().meanwhile.take();
+        match meanwhile {
+            Some(meanwhile) => meanwhile(&detach),
+            None => detach(),
+        }
     }
 
     fn sweep(&self, now_ms: u64) {
