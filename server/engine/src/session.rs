@@ -184,12 +184,14 @@ impl Session {
             None => return Verdict::Close(ErrorCode::TokenMissing),
         }
         let subject = &connected.subject;
-        let refused = self.subscriptions.iter().filter_map(|(channel, slot)| {
-            let refusal = decide(app, subject, Operation::Subscribe, channel).err()?;
-            Some((channel.clone(), *slot, Problem::from(refusal)))
+        let mut refused = Vec::new();
+        self.subscriptions.retain(|(channel, slot)| match decide(app, subject, Operation::Subscribe, channel) {
+            Ok(_) => true,
+            Err(refusal) => {
+                refused.push((channel.clone(), *slot, Problem::from(refusal)));
+                false
+            }
         });
-        let refused: Vec<_> = refused.collect();
-        self.subscriptions.retain(|(channel, _)| !refused.iter().any(|(lost, ..)| lost == channel));
         Verdict::Stay(refused)
     }
 
