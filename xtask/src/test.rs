@@ -5,7 +5,7 @@ mod counts;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::command::{answer, attempt, cargo, clear_logs, failure, log_path, logged, npm, target};
 use crate::report::{Done, line, now, seconds, step};
@@ -40,6 +40,7 @@ const STAGES: &[Stage] = &[
     ("sdk tests", |counts| node_tests("sdk-tests", npm("clients/typescript", &["test"]), counts)),
     ("sdk against server", sdk_against_server),
     ("dashboard", |_| dash::build(false)),
+    ("dashboard tests", dashboard_tests),
     ("browser tests", browser::run),
     ("dependencies", |_| dependencies()),
 ];
@@ -90,25 +91,36 @@ fn dashboard_lints() -> Result<Done> {
     Done::ok()
 }
 
-/// Unit, property and black-box tests: by nextest, a process each, or where that is missing by `cargo test`.
 fn tests(counts: &mut Counts) -> Result<Done> {
+    rust_tests("tests", NATIVE, counts)
+}
+
+/// The dashboard's pure parts, built for this machine.
+fn dashboard_tests(counts: &mut Counts) -> Result<Done> {
+    let target = target().join("dash");
+    let target = target.to_str().context("the target directory's path is not text")?;
+    rust_tests("tests-dashboard", &["--package", "fanfare-dashboard", "--target-dir", target], counts)
+}
+
+/// Unit, property and black-box tests: by nextest, a process each, or where that is missing by `cargo test`.
+fn rust_tests(log: &str, scope: &[&str], counts: &mut Counts) -> Result<Done> {
     let has_nextest = answer("cargo", &["nextest", "--version"]).is_some();
     let arguments: &[&str] = if has_nextest {
         &["nextest", "run", "--profile", "ci"]
     } else {
         &["test", "--no-fail-fast", "--lib", "--bins", "--tests"]
     };
-    let mut command = cargo(&[arguments, NATIVE].concat());
+    let mut command = cargo(&[arguments, scope].concat());
     // A failed assertion says where it is; fifty frames of the runtime below it hide what it says.
     command.env("RUST_BACKTRACE", "0");
-    let (succeeded, output) = attempt("tests", command)?;
+    let (succeeded, output) = attempt(log, command)?;
     let (ran, closing) = if has_nextest { counts::nextest(&output) } else { counts::cargo_test(&output) };
     counts.add(ran);
     if !succeeded {
-        bail!("{}", failure("tests", &output));
+        bail!("{}", failure(log, &output));
     }
     if ran.passed == 0 {
-        bail!("no test ran; see {}", log_path("tests")?.display());
+        bail!("no test ran; see {}", log_path(log)?.display());
     }
     Ok(Done::Ok(format!("\n{closing}")))
 }
