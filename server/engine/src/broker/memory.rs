@@ -14,20 +14,23 @@ use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Lineage, Message, Position, Seq};
 use sha2::{Digest, Sha256};
 
-use super::{Append, Appended, Broker, BrokerError, Deliver, Durability, Page, Pending, Read, Scope, Start};
+use super::{Append, Appended, Broker, BrokerError, Deliver, Durability, Page, Pending, Read, Start};
 use crate::chance::Chance;
 use crate::limiter::Bucket;
 
 const SHARDS: usize = 64;
 /// What a message costs beside its payload: the structures around it.
 const MESSAGE_OVERHEAD: u64 = 256;
-/// Ids remembered per channel; a channel that gets more of them forgets the oldest early.
+/// What an id costs that is remembered, with the tables around it.
+const ID_BYTES: u64 = 128;
+/// Ids remembered per channel. A channel that gets more of them forgets the oldest early, and so does one that finds no
+/// room for another.
 const IDS_MAX: usize = 65_536;
 
 /// Bounds of the memory broker.
 #[derive(Debug, Clone)]
 pub struct MemoryOptions {
-    /// Bytes of history over all apps. Default 1 GiB.
+    /// Bytes of history, and of message ids, over all apps. Default 1 GiB.
     pub bytes_max: u64,
     /// Channels that are remembered. Default 2,000,000.
     pub channels_max: u64,
@@ -75,14 +78,17 @@ struct Log {
 
 #[derive(Default)]
 struct Ids {
-    known: HashMap<(Scope, Box<str>), Known>,
-    oldest: VecDeque<(u64, (Scope, Box<str>))>,
+    known: HashMap<IdHash, Known>,
+    oldest: VecDeque<(u64, IdHash)>,
 }
+
+/// Stands for an id and whose it is: ids are many, and as long as publishers like.
+type IdHash = [u8; 16];
 
 #[derive(Clone, Copy)]
 struct Known {
     content: [u8; 16],
-    position: Position,
+    seq: Seq,
 }
 
 impl MemoryBroker {
@@ -151,13 +157,14 @@ impl MemoryBroker {
     }
 
     fn append(&self, channel: &ChannelKey, append: Append) -> Result<Appended, BrokerError> {
-        let content = append.idempotent.then(|| content_hash(&append));
+        let named = append.idempotent.then(|| (id_hash(&append), content_hash(&append)));
         let mut shard = self.shard(channel);
         let log = self.log(&mut shard, channel, append.time_ms)?;
         log.used_ms = append.time_ms;
-        if let Some(known) = log.known(&append, content)? {
+        self.forget(log, append.time_ms);
+        if let Some(seq) = log.known(named)? {
             return Ok(Appended {
-                position: known.position,
+                position: Position { lineage: log.lineage, seq },
                 id: append.id,
                 duplicate: true,
                 durability: Durability::Memory,
@@ -167,21 +174,21 @@ impl MemoryBroker {
             .draw(append.monotonic, append.rate, 1)
             .map_err(|exceeded| BrokerError::Rate { max: append.rate.max, retry_after_ms: exceeded.retry_after_ms })?;
         log.history = append.history;
-        let weight = append.draft.weight() as u64 + MESSAGE_OVERHEAD;
         let kept = append.history.is_kept();
+        let weight = if kept { append.draft.weight() as u64 + MESSAGE_OVERHEAD } else { 0 };
         if kept {
             self.trim(log, append.time_ms, weight);
-            if log.app_bytes.load(Ordering::Relaxed) + weight > append.app_bytes_max {
-                return Err(BrokerError::AppBytes { max: append.app_bytes_max });
-            }
-            if self.bytes.load(Ordering::Relaxed) + weight > self.options.bytes_max {
-                return Err(BrokerError::Full);
-            }
         }
+        self.make_room(log, weight + named.map_or(0, |_| ID_BYTES), append.app_bytes_max)?;
         log.top += 1;
         let position = Position { lineage: log.lineage, seq: log.top };
-        if let Some(content) = content {
-            log.remember(&append, Known { content, position });
+        if let Some((id, content)) = named {
+            self.remember(
+                log,
+                id,
+                append.time_ms.saturating_add(append.idempotency_ms),
+                Known { content, seq: log.top },
+            );
         }
         let message = Arc::new(Message {
             id: append.id.clone(),
@@ -194,8 +201,7 @@ impl MemoryBroker {
         if kept {
             log.messages.push_back(Arc::clone(&message));
             log.bytes += weight;
-            log.app_bytes.fetch_add(weight, Ordering::Relaxed);
-            self.bytes.fetch_add(weight, Ordering::Relaxed);
+            self.take(log, weight);
         } else {
             self.trim(log, u64::MAX, 0);
         }
@@ -204,6 +210,64 @@ impl MemoryBroker {
             sink.deliver(channel, message);
         }
         Ok(Appended { position, id: append.id, duplicate: false, durability: Durability::Memory })
+    }
+
+    fn take(&self, log: &Log, bytes: u64) {
+        log.app_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, log: &Log, bytes: u64) {
+        log.app_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Sees to it that so many bytes may come. The channel's own ids go before anything is refused.
+    fn make_room(&self, log: &mut Log, incoming: u64, app_bytes_max: u64) -> Result<(), BrokerError> {
+        while incoming > 0 {
+            let refusal = if log.app_bytes.load(Ordering::Relaxed) + incoming > app_bytes_max {
+                BrokerError::AppBytes { max: app_bytes_max }
+            } else if self.bytes.load(Ordering::Relaxed) + incoming > self.options.bytes_max {
+                BrokerError::Full
+            } else {
+                break;
+            };
+            if !self.forget_oldest(log) {
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&self, log: &mut Log, id: IdHash, until_ms: u64, known: Known) {
+        if log.ids.as_ref().is_some_and(|ids| ids.oldest.len() >= IDS_MAX) {
+            self.forget_oldest(log);
+        }
+        let ids = log.ids.get_or_insert_default();
+        ids.oldest.push_back((until_ms, id));
+        ids.known.insert(id, known);
+        self.take(log, ID_BYTES);
+    }
+
+    /// Forgets the ids whose time is over.
+    fn forget(&self, log: &mut Log, now_ms: u64) {
+        let oldest_until = |log: &Log| log.ids.as_ref()?.oldest.front().map(|(until_ms, _)| *until_ms);
+        while let Some(until_ms) = oldest_until(log)
+            && until_ms <= now_ms
+        {
+            self.forget_oldest(log);
+        }
+    }
+
+    fn forget_oldest(&self, log: &mut Log) -> bool {
+        let Some(ids) = &mut log.ids else { return false };
+        let Some((_, id)) = ids.oldest.pop_front() else { return false };
+        ids.known.remove(&id);
+        if ids.oldest.is_empty() {
+            log.ids = None;
+        }
+        self.give_back(log, ID_BYTES);
+        true
     }
 
     /// Drops what is too old, and what must go so that `incoming` more bytes fit.
@@ -220,8 +284,7 @@ impl MemoryBroker {
             let weight = oldest.draft.weight() as u64 + MESSAGE_OVERHEAD;
             log.messages.pop_front();
             log.bytes -= weight;
-            log.app_bytes.fetch_sub(weight, Ordering::Relaxed);
-            self.bytes.fetch_sub(weight, Ordering::Relaxed);
+            self.give_back(log, weight);
         }
         if log.messages.is_empty() {
             log.messages = VecDeque::new();
@@ -238,26 +301,14 @@ impl MemoryBroker {
 }
 
 impl Log {
-    fn known(&mut self, append: &Append, content: Option<[u8; 16]>) -> Result<Option<Known>, BrokerError> {
-        let (Some(content), Some(ids)) = (content, &mut self.ids) else { return Ok(None) };
-        ids.forget(append.time_ms);
-        match ids.known.get(&(append.scope.clone(), append.id.clone())) {
-            Some(known) if known.content == content => Ok(Some(*known)),
+    /// The number of the message that has this id, if it is there.
+    fn known(&self, named: Option<(IdHash, [u8; 16])>) -> Result<Option<Seq>, BrokerError> {
+        let (Some((id, content)), Some(ids)) = (named, &self.ids) else { return Ok(None) };
+        match ids.known.get(&id) {
+            Some(known) if known.content == content => Ok(Some(known.seq)),
             Some(_) => Err(BrokerError::IdReused),
             None => Ok(None),
         }
-    }
-
-    fn remember(&mut self, append: &Append, known: Known) {
-        let ids = self.ids.get_or_insert_default();
-        if ids.oldest.len() >= IDS_MAX
-            && let Some((_, key)) = ids.oldest.pop_front()
-        {
-            ids.known.remove(&key);
-        }
-        let key = (append.scope.clone(), append.id.clone());
-        ids.oldest.push_back((append.time_ms.saturating_add(append.idempotency_ms), key.clone()));
-        ids.known.insert(key, known);
     }
 
     fn page(&self, read: Read) -> Page {
@@ -286,17 +337,6 @@ impl Log {
     }
 }
 
-impl Ids {
-    fn forget(&mut self, now_ms: u64) {
-        while let Some((until, _)) = self.oldest.front()
-            && *until <= now_ms
-            && let Some((_, key)) = self.oldest.pop_front()
-        {
-            self.known.remove(&key);
-        }
-    }
-}
-
 /// Takes messages while they fit; the first always does.
 fn bounded<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, count: usize, bytes: u64) -> Vec<Arc<Message>> {
     let mut weight = 0;
@@ -311,17 +351,35 @@ fn bounded<'a>(messages: impl Iterator<Item = &'a Arc<Message>>, count: usize, b
         .collect()
 }
 
+struct Sha(Sha256);
+
+impl Hasher for Sha {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+impl Sha {
+    fn half(self) -> [u8; 16] {
+        let whole = self.0.finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&whole[..16]);
+        half
+    }
+}
+
+fn id_hash(append: &Append) -> IdHash {
+    let mut sha = Sha(Sha256::new());
+    (&append.scope, &append.id).hash(&mut sha);
+    sha.half()
+}
+
 /// What makes two publishes with one id the same.
 fn content_hash(append: &Append) -> [u8; 16] {
-    struct Sha(Sha256);
-    impl Hasher for Sha {
-        fn finish(&self) -> u64 {
-            0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            self.0.update(bytes);
-        }
-    }
     let mut sha = Sha(Sha256::new());
     let draft = &append.draft;
     match &draft.data {
@@ -329,10 +387,7 @@ fn content_hash(append: &Append) -> [u8; 16] {
         fanfare_core::Data::Bytes(bytes) => (1_u8, bytes).hash(&mut sha),
     }
     (&draft.name, &draft.key, &draft.headers).hash(&mut sha);
-    let whole = sha.0.finalize();
-    let mut half = [0; 16];
-    half.copy_from_slice(&whole[..16]);
-    half
+    sha.half()
 }
 
 impl Broker for MemoryBroker {
@@ -364,12 +419,7 @@ impl Broker for MemoryBroker {
             let before = shard.logs.len();
             shard.logs.retain(|_, log| {
                 self.trim(log, now_ms, 0);
-                if let Some(ids) = &mut log.ids {
-                    ids.forget(now_ms);
-                    if ids.known.is_empty() {
-                        log.ids = None;
-                    }
-                }
+                self.forget(log, now_ms);
                 // What knows the lineage lives longest: a position stays good as long as any of its history could.
                 let idle_ms = now_ms.saturating_sub(log.used_ms);
                 log.attached || !log.messages.is_empty() || log.ids.is_some() || idle_ms < log.history.ttl_ms + 60_000
@@ -378,5 +428,51 @@ impl Broker for MemoryBroker {
         }
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.retain(|_, bytes| Arc::strong_count(bytes) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fanfare_core::{ChannelName, Data, Draft, LimitValue};
+
+    use super::super::Scope;
+    use super::*;
+
+    const NOW_MS: u64 = 10_000;
+
+    fn named(id: u64, app_bytes_max: u64) -> Append {
+        Append {
+            id: format!("{id:0>200}").into(),
+            idempotent: true,
+            scope: Scope::User("u".repeat(200).into()),
+            publisher: None,
+            origin: None,
+            draft: Arc::new(Draft::new(Data::Bytes([0; 8].into()))),
+            time_ms: NOW_MS,
+            monotonic: Duration::ZERO,
+            history: History::NONE,
+            idempotency_ms: 86_400_000,
+            rate: LimitValue::rate(1_000_000, 1_000_000),
+            app_bytes_max,
+        }
+    }
+
+    #[test]
+    fn ids_are_paid_for_and_the_oldest_give_way() {
+        let broker = MemoryBroker::new(MemoryOptions::default(), 1_000, Chance::new(Some(7)));
+        let key = ChannelKey::from_broker(AppId::new(1, 0), ChannelName::parse("a").expect("valid"));
+        let max = 100 * ID_BYTES;
+        for id in 0..10_000 {
+            assert!(!broker.append(&key, named(id, max)).expect("accepted").duplicate);
+            assert!(broker.bytes() <= max);
+        }
+        assert!(broker.append(&key, named(9_950, max)).expect("accepted").duplicate, "the latest are remembered");
+        assert!(!broker.append(&key, named(0, max)).expect("accepted").duplicate, "the first had to go");
+        let other = ChannelKey::from_broker(AppId::new(1, 0), ChannelName::parse("b").expect("valid"));
+        assert_eq!(broker.append(&other, named(0, max)), Err(BrokerError::AppBytes { max }), "it has none to give");
+        (0..8).for_each(|_| broker.sweep(NOW_MS + 86_400_001));
+        assert_eq!(broker.bytes(), 0);
     }
 }
