@@ -84,7 +84,11 @@ impl LiveFigures {
 fn overview(figures: AppFigures, before: AppFigures, elapsed: Duration, time: u64, channels: u64) -> Overview {
     #[expect(clippy::cast_precision_loss, reason = "counts of one second are far below 2^52")]
     let rate = |now: u64, then: u64| {
-        if elapsed.is_zero() { 0.0 } else { ((now - then) as f64 / elapsed.as_secs_f64() * 10.0).round() / 10.0 }
+        if elapsed.is_zero() {
+            0.0
+        } else {
+            (now.saturating_sub(then) as f64 / elapsed.as_secs_f64() * 10.0).round() / 10.0
+        }
     };
     Overview {
         time,
@@ -119,5 +123,17 @@ fn own_append(node: &Node, data: Data, now: Duration) -> Append {
         idempotency_ms: 0,
         rate: LimitValue::rate(1_000, 1_000),
         app_bytes_max: u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_begin_anew_make_no_rate() {
+        let before = AppFigures { messages_in: 9, bytes_out: 9, ..AppFigures::default() };
+        let seen = overview(AppFigures::default(), before, Duration::from_secs(1), 0, 0);
+        assert!(seen.r#in.messages < 0.1 && seen.out.bytes < 0.1);
     }
 }
