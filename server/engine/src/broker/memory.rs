@@ -224,19 +224,25 @@ impl MemoryBroker {
 
     /// Sees to it that so many bytes may come. The channel's own ids go before anything is refused.
     fn make_room(&self, log: &mut Log, incoming: u64, app_bytes_max: u64) -> Result<(), BrokerError> {
-        while incoming > 0 {
-            let refusal = if log.app_bytes.load(Ordering::Relaxed) + incoming > app_bytes_max {
-                BrokerError::AppBytes { max: app_bytes_max }
-            } else if self.bytes.load(Ordering::Relaxed) + incoming > self.options.bytes_max {
-                BrokerError::Full
-            } else {
-                break;
-            };
+        while let Err(refusal) = self.has_room(log, incoming, app_bytes_max) {
             if !self.forget_oldest(log) {
                 return Err(refusal);
             }
         }
         Ok(())
+    }
+
+    fn has_room(&self, log: &Log, incoming: u64, app_bytes_max: u64) -> Result<(), BrokerError> {
+        if incoming == 0 {
+            // What keeps nothing needs no room, however little there is.
+            Ok(())
+        } else if log.app_bytes.load(Ordering::Relaxed) + incoming > app_bytes_max {
+            Err(BrokerError::AppBytes { max: app_bytes_max })
+        } else if self.bytes.load(Ordering::Relaxed) + incoming > self.options.bytes_max {
+            Err(BrokerError::Full)
+        } else {
+            Ok(())
+        }
     }
 
     fn remember(&self, log: &mut Log, id: IdHash, until_ms: u64, known: Known) {
