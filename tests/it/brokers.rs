@@ -218,19 +218,24 @@ async fn what_nobody_needs_is_forgotten_and_what_somebody_needs_is_not() {
 }
 
 #[tokio::test]
-async fn the_memory_broker_holds_no_more_than_it_may() {
-    let form = memory(MemoryOptions { bytes_max: 2_000, channels_max: 3 });
-    let a = channel(1, "a");
-    let mut accepted = 0;
-    while form.publish(&a, text(&"x".repeat(100))).await.is_ok() {
-        accepted += 1;
-        assert!(accepted < 100, "it must refuse at some point");
+async fn the_memory_broker_holds_no_more_than_it_may_and_no_app_more_than_a_quarter_of_that() {
+    let form = memory(MemoryOptions { bytes_max: 8_000, channels_max: 8 });
+    for app in 1..=4 {
+        let mut accepted = 0;
+        let refused = loop {
+            match form.publish(&channel(app, "a"), text(&"x".repeat(100))).await {
+                Ok(_) => accepted += 1,
+                Err(refusal) => break refusal,
+            }
+            assert!(accepted < 100, "it must refuse at some point");
+        };
+        assert_eq!((refused, accepted > 2), (BrokerError::AppBytes { max: 2_000 }, true), "app {app}");
     }
-    assert_eq!(form.publish(&channel(2, "b"), text("x")).await, Err(BrokerError::Full));
-    assert!(form.publish(&channel(2, "b"), Append { history: History::NONE, ..text("x") }).await.is_ok());
-    assert_eq!(form.publish(&channel(2, "c"), Append { history: History::NONE, ..text("x") }).await, Ok(1));
-    assert_eq!(
-        form.publish(&channel(2, "d"), Append { history: History::NONE, ..text("x") }).await,
-        Err(BrokerError::Full)
-    );
+    let unkept = || Append { history: History::NONE, ..text("x") };
+    assert_eq!(form.publish(&channel(1, "b"), unkept()).await, Ok(1), "what keeps nothing needs no room");
+    assert_eq!(form.publish(&channel(1, "c"), unkept()).await, Err(BrokerError::AppChannels { max: 2 }));
+    for app in 2..=4 {
+        assert_eq!(form.publish(&channel(app, "b"), unkept()).await, Ok(1), "another app has its own");
+    }
+    assert_eq!(form.publish(&channel(5, "a"), unkept()).await, Err(BrokerError::Full));
 }

@@ -108,6 +108,8 @@ limits! {
     HistoryMessages = "history_messages", Channel, Count, Trim, safety LimitValue::count(1_000_000);
     /// Bytes kept of one channel.
     HistoryBytes = "history_bytes", Channel, Bytes, Trim, safety LimitValue::count(64 * 1024 * 1024);
+    /// Channels of an app that are in use or have history.
+    Channels = "channels", App, Count, RefuseNew, safety LimitValue::count(500_000);
     /// Bytes kept of all channels of an app.
     HistoryBytesApp = "history_bytes_app", App, Bytes, Reject, safety LimitValue::count(16 * 1024 * 1024 * 1024);
     /// Channels in one batch.

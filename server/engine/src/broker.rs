@@ -63,6 +63,12 @@ pub enum BrokerError {
         /// How many bytes.
         max: u64,
     },
+    /// The app has as many channels as it may.
+    #[error("the app has {max} channels in use or with history")]
+    AppChannels {
+        /// How many.
+        max: u64,
+    },
     /// The broker holds as much as it may.
     #[error("the broker is full")]
     Full,

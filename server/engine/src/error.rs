@@ -86,6 +86,7 @@ impl From<BrokerError> for NodeError {
                 Self::Rate { limit: Limit::PublishChannel, max, retry_after_ms }
             }
             BrokerError::AppBytes { max } => Self::Full { limit: Limit::HistoryBytesApp, max },
+            BrokerError::AppChannels { max } => Self::Full { limit: Limit::Channels, max },
             BrokerError::Full => Self::Overloaded,
             BrokerError::Unavailable | BrokerError::Unknown => Self::Broker(error),
         }

@@ -19,6 +19,8 @@ use crate::chance::Chance;
 use crate::limiter::Bucket;
 
 const SHARDS: usize = 64;
+/// One app may hold a quarter of the broker, whatever its plan says: no tenant's history or channels fill it for all.
+const APP_SHARE: u64 = 4;
 /// What a message costs beside its payload: the structures around it.
 const MESSAGE_OVERHEAD: u64 = 256;
 /// What an id costs that is remembered, with the tables around it.
@@ -32,7 +34,7 @@ const IDS_MAX: usize = 65_536;
 pub struct MemoryOptions {
     /// Bytes of history, and of message ids, over all apps. Default 1 GiB.
     pub bytes_max: u64,
-    /// Channels that are remembered. Default 2,000,000.
+    /// Channels that are remembered over all apps, of which one may hold a quarter. Default 2,000,000.
     pub channels_max: u64,
 }
 
@@ -47,7 +49,7 @@ pub struct MemoryBroker {
     options: MemoryOptions,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// Bytes kept of each app. Locked only to make a channel, inside the channel's shard, and to sweep.
+    /// Bytes kept of each app, shared by its channels. Locked only to make a channel, inside the channel's shard, and to sweep.
     apps: Mutex<HashMap<AppId, Arc<AtomicU64>>>,
     sink: OnceLock<Arc<dyn Deliver>>,
     term: u64,
@@ -133,12 +135,18 @@ impl MemoryBroker {
         match shard.logs.entry(channel.clone()) {
             Entry::Occupied(log) => Ok(log.into_mut()),
             Entry::Vacant(place) => {
-                if self.channels.fetch_add(1, Ordering::Relaxed) >= self.options.channels_max {
-                    self.channels.fetch_sub(1, Ordering::Relaxed);
+                let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+                let app_bytes = apps.entry(channel.app()).or_default();
+                let max = (self.options.channels_max / APP_SHARE).max(1);
+                // Every channel of the app holds its counter of bytes, and this map does once.
+                if Arc::strong_count(app_bytes) as u64 > max {
+                    return Err(BrokerError::AppChannels { max });
+                }
+                if self.channels.load(Ordering::Relaxed) >= self.options.channels_max {
                     return Err(BrokerError::Full);
                 }
-                let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-                let app_bytes = Arc::clone(apps.entry(channel.app()).or_default());
+                self.channels.fetch_add(1, Ordering::Relaxed);
+                let app_bytes = Arc::clone(app_bytes);
                 let epoch = self.chance.next();
                 Ok(place.insert(Log {
                     lineage: Lineage { epoch, term: self.term, nonce: self.nonce },
@@ -224,6 +232,7 @@ impl MemoryBroker {
 
     /// Sees to it that so many bytes may come. The channel's own ids go before anything is refused.
     fn make_room(&self, log: &mut Log, incoming: u64, app_bytes_max: u64) -> Result<(), BrokerError> {
+        let app_bytes_max = app_bytes_max.min(self.options.bytes_max / APP_SHARE);
         while let Err(refusal) = self.has_room(log, incoming, app_bytes_max) {
             if !self.forget_oldest(log) {
                 return Err(refusal);
