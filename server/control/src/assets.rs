@@ -7,7 +7,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use fanfare_api::server::ApiProblem;
-use fanfare_core::ErrorCode;
+use fanfare_core::{ErrorCode, Problem};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
@@ -17,11 +17,16 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 struct Dist;
 
 const PAGE: &str = "index.html";
+const DATA_PLANE: &str = "This is the control plane: paths under /v1 are the gateway's, which has another address.";
 const MISSING: &str = include_str!("assets/missing.html");
 
 /// Answers whatever no route answers.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
+    if path.split('/').next() == Some("v1") {
+        // Whoever took this plane's address for the other's must not be given a page.
+        return ApiProblem::from(Problem::new(ErrorCode::NotFound, DATA_PLANE)).into_response();
+    }
     if path == "api" || path.starts_with("api/") || !matches!(method, Method::GET | Method::HEAD) {
         return ApiProblem::from(ErrorCode::NotFound).into_response();
     }
@@ -97,6 +102,8 @@ mod tests {
         for (method, path) in [
             (Method::GET, "/api/v1/nothing"),
             (Method::GET, "/api"),
+            (Method::GET, "/v1/apps/app_0/socket"),
+            (Method::POST, "/v1/apps/app_0/channels/demo:hello/messages"),
             (Method::GET, "/assets/dash-0.js"),
             (Method::POST, "/sign-in"),
             (Method::GET, "/assets/../../Cargo.toml"),
