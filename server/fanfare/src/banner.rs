@@ -44,7 +44,7 @@ impl Banner {
         if let Some(welcome) = &self.welcome {
             text.push_str(&format!(
                 "\n  Make the first account with this link. It works once:\n  {}/welcome#{}\n\n  \
-                 For the command line and curl, until then:\n  export FANFARE_URL={}/v1/apps/{}\n  export FANFARE_KEY={}\n",
+                 For the command line and curl; keep them, they are printed until the link is used:\n  export FANFARE_URL={}/v1/apps/{}\n  export FANFARE_KEY={}\n",
                 self.control_url,
                 welcome.code.expose(),
                 self.gateway_url,
