@@ -33,7 +33,7 @@ struct Common {
     /// The configuration file; `fanfare config` prints one.
     #[arg(id = "config_file", long = "config", global = true, env = "FANFARE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where files are kept.
+    /// Where files are kept; also read from FANFARE_DATA.
     #[arg(id = "data_directory", long = "data", global = true, value_name = "DIRECTORY")]
     data: Option<PathBuf>,
 }

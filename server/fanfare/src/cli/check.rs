@@ -86,7 +86,7 @@ pub(super) async fn run(config: Option<&Path>, data: Option<PathBuf>, as_json: b
         }
     }
     if wrong > 0 {
-        bail!("{wrong} of {} are wrong", findings.0.len());
+        bail!("wrong: {wrong} of {}", findings.0.len());
     }
     Ok(())
 }
