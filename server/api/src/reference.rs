@@ -180,7 +180,7 @@ fn write_operation(out: &mut String, operation: &Operation<'_>) -> fmt::Result {
 fn write_row(out: &mut String, name: &str, note: &str, schema: &Value, description: &str) -> fmt::Result {
     write!(out, "<tr><th scope=row><code>{}</code><small>{}</small></th><td>", Text(name), Text(note))?;
     write_type(out, schema)?;
-    write!(out, "{}{}</td></tr>", Prose(description), Bounds(schema))
+    write!(out, "{} {}</td></tr>", Prose(description), Bounds(schema))
 }
 
 fn write_schema(out: &mut String, name: &str, schema: &Value) -> fmt::Result {

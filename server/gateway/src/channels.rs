@@ -27,7 +27,7 @@ const LIMIT_DEFAULT: u32 = 100;
     params(("app" = String, Path, description = "The app's id."), ChannelsParams),
     responses(
         (status = 200, description = "A page of channels.", body = ChannelList),
-        (status = "default", description = "Nothing is shown.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "It was not read.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

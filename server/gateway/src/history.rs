@@ -35,7 +35,7 @@ const LIMIT_DEFAULT: u32 = 100;
     ),
     responses(
         (status = 200, description = "A page of messages.", body = data::HistoryPage),
-        (status = "default", description = "Nothing is shown.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "It was not read.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn history(
