@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{CHANNEL, Sent, Shown, Stage};
 use crate::components::icon::{Icon, Shape};
-use crate::live::Listening;
+use crate::live::{Listening, Travel};
 use crate::{browser, format};
 
 /// Waits for a message, then shows it and those before it.
@@ -81,11 +81,17 @@ fn headline(shown: &Shown, sent: Option<&Sent>) -> (String, &'static str) {
         (Some(sent), _) => {
             (format::millis(shown.arrival.at_ms - sent.at_ms), "from your click to this page, over the gateway")
         }
-        (None, Some(travel)) if travel.ms < travel.doubt_ms => {
-            (format!("< {}", format::millis(travel.ms + travel.doubt_ms)), "from the gateway's log to this page")
-        }
-        (None, Some(travel)) => (format::millis(travel.ms), "from the gateway's log to this page"),
+        (None, Some(travel)) => (span(travel), "from the gateway's log to this page"),
         (None, None) => ("–".to_owned(), "the clocks were not compared yet"),
+    }
+}
+
+/// As much as the clocks can tell.
+fn span(travel: Travel) -> String {
+    if travel.ms < travel.doubt_ms {
+        format!("< {}", format::millis(travel.ms + travel.doubt_ms))
+    } else {
+        format::millis(travel.ms)
     }
 }
 
@@ -106,10 +112,14 @@ fn steps(shown: &Shown, sent: Option<&Sent>, lineage: &str) -> [(String, String)
         (None, None) => "Published by a backend".to_owned(),
     };
     let published = if sent.is_some() { "0 ms".to_owned() } else { browser::clock_time(message.time) };
+    let (logged, delivered) = match (sent, arrival.travel) {
+        (None, Some(travel)) => ("0 ms".to_owned(), format!("{} ms", span(travel))),
+        (Some(_), _) | (None, None) => (since(appended_ms), since(Some(arrival.at_ms))),
+    };
     [
         (publisher, published),
-        (format!("Logged at {lineage}.{}", message.seq), since(appended_ms)),
-        ("Delivered to this page".to_owned(), since(Some(arrival.at_ms))),
+        (format!("Logged at {lineage}.{}", message.seq), logged),
+        ("Delivered to this page".to_owned(), delivered),
         ("Shown on the screen".to_owned(), since(shown.painted_ms)),
     ]
 }
