@@ -16,7 +16,7 @@ use crate::channel::{ChannelName, NameError, check, is_name_byte};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// What names may not hold either.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Name(#[from] NameError),
     /// `*` beside other characters, or `**` before the end.
     #[error("segment {segment} is wrong: * stands alone in a segment, ** alone in the last one")]
@@ -32,6 +32,18 @@ pub enum PatternError {
         /// Counted from 1.
         segment: usize,
     },
+}
+
+/// A name's error in a pattern's words: wildcards and placeholders are allowed here.
+fn told(error: &NameError) -> String {
+    match error {
+        NameError::Character { at } => format!(
+            "the character at byte {at} is not allowed; use printable ASCII without space and without [ ] ? % \\ \" < >"
+        ),
+        NameError::Empty => "the pattern is empty; use a name, or ** for every channel".into(),
+        NameError::TooLong { bytes } => format!("the pattern has {bytes} bytes; at most 200 are allowed"),
+        NameError::EmptySegment { .. } | NameError::Reserved => error.to_string(),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -69,10 +69,12 @@ impl LiveFigures {
                 continue;
             }
             let figures = entry.stats.figures(now);
-            let (since, before) = self.before.get(&entry.id()).copied().unwrap_or((now, figures));
             seen.insert(entry.id(), (now, figures));
-            let overview =
-                overview(figures, before, now.saturating_sub(since), node.clock.unix_ms(), entry.channel_count());
+            // A rate needs two readings: the first second says nothing rather than zero.
+            let Some((since, before)) = self.before.get(&entry.id()).copied() else { continue };
+            // The channel of the figures is not one of the tenant's.
+            let channels = entry.channel_count().saturating_sub(1);
+            let overview = overview(figures, before, now.saturating_sub(since), node.clock.unix_ms(), channels);
             let Ok(json) = serde_json::value::to_raw_value(&overview) else { continue };
             drop(node.broker.publish(&key, own_append(node, Data::Json(json), now)));
         }
@@ -84,11 +86,8 @@ impl LiveFigures {
 fn overview(figures: AppFigures, before: AppFigures, elapsed: Duration, time: u64, channels: u64) -> Overview {
     #[expect(clippy::cast_precision_loss, reason = "counts of one second are far below 2^52")]
     let rate = |now: u64, then: u64| {
-        if elapsed.is_zero() {
-            0.0
-        } else {
-            (now.saturating_sub(then) as f64 / elapsed.as_secs_f64() * 10.0).round() / 10.0
-        }
+        let seconds = elapsed.as_secs_f64().max(0.001);
+        (now.saturating_sub(then) as f64 / seconds * 10.0).round() / 10.0
     };
     Overview {
         time,

@@ -1,7 +1,6 @@
 //! What a node promises when much is asked of it at once, or when two things happen in one moment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fanfare_core::{ChannelName, Data, Draft, Limit, LimitValue};
@@ -242,15 +241,6 @@ async fn channels_can_be_listed_while_they_are_let_go() {
     let mut world = World::new(30);
     let app = world.node.app(world.app.id).expect("known");
     let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
-    let stop = Arc::new(AtomicBool::new(false));
-    let lister = {
-        let (node, stop) = (Arc::clone(&world.node), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                node.channels(&caller, &ChannelsQuery { limit: 1_000, ..ChannelsQuery::default() }).expect("allowed");
-            }
-        })
-    };
     for _ in 0..10 {
         let link = world.client().await;
         for frame in 0..8 {
@@ -261,15 +251,23 @@ async fn channels_can_be_listed_while_they_are_let_go() {
         link.end();
         settle().await;
         world.clock.advance(Duration::from_secs(16));
-        let (node, (done, swept)) = (Arc::clone(&world.node), std::sync::mpsc::sync_channel(1));
+        let (done, both) = std::sync::mpsc::sync_channel(2);
+        let (node, caller, listed) = (Arc::clone(&world.node), caller.clone(), done.clone());
+        std::thread::spawn(move || {
+            let query = ChannelsQuery { limit: 1_000, ..ChannelsQuery::default() };
+            // So many, and not without end: a lock that is never free starves the sweep as a deadlock would.
+            (0..300).for_each(|_| drop(node.channels(&caller, &query).expect("allowed")));
+            listed.send(())
+        });
+        let node = Arc::clone(&world.node);
         std::thread::spawn(move || {
             (0..8).for_each(|_| node.tick());
             done.send(())
         });
-        assert!(swept.recv_timeout(Duration::from_secs(20)).is_ok(), "sweeping waits for ever");
+        for _ in 0..2 {
+            assert!(both.recv_timeout(Duration::from_secs(20)).is_ok(), "listing and sweeping wait for each other");
+        }
     }
-    stop.store(true, Ordering::Relaxed);
-    lister.join().expect("it listed");
 }
 
 #[tokio::test]
