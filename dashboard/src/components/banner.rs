@@ -1,15 +1,11 @@
 //! Something is away: what, since when, and that it is being tried again.
 
-use std::time::Duration;
-
 use leptos::prelude::*;
 
 use super::icon::{Icon, Shape};
+use super::states::RETRY_EVERY;
 use crate::api::{Health, Member};
 use crate::browser;
-
-/// How often storage is asked for while it is away.
-const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Shown above the page while the control plane or its storage is away.
 #[component]

@@ -1,10 +1,15 @@
 //! The states a page can be in besides showing its things: loading, empty, failed, forbidden.
 
+use std::time::Duration;
+
 use fanfare_core::Role;
 use leptos::prelude::*;
 
 use super::icon::{Icon, Shape};
 use crate::api::ApiError;
+
+/// How often storage or a server is asked for while it is away.
+pub(crate) const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// The page's own outline, shown when loading takes longer than a blink.
 #[component]
@@ -38,7 +43,7 @@ pub(crate) fn Empty(
     }
 }
 
-/// Loading failed: what, why, where to read about it, and again.
+/// Loading failed: what, why, where to read about it, and again; by itself where something is only away.
 #[component]
 pub(crate) fn Failure(
     /// What the server said.
@@ -48,11 +53,15 @@ pub(crate) fn Failure(
 ) -> impl IntoView {
     let code = error.code();
     let request = error.request_id();
+    let is_away = error.is_away();
+    if is_away && let Ok(timer) = set_interval_with_handle(move || retry.run(()), RETRY_EVERY) {
+        on_cleanup(move || timer.clear());
+    }
     view! {
         <div class="card state state-bad" role="alert">
             <Icon shape=Shape::ALERT/>
             <h2>{error.title()}</h2>
-            <p>{error.detail()}</p>
+            <p>{error.detail()} {is_away.then_some(" Asked again every 5 seconds.")}</p>
             <dl class="facts">
                 {code.map(|code| view! {
                     <dt>"Code"</dt>

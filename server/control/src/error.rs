@@ -5,6 +5,9 @@ use fanfare_api::server::ApiProblem;
 use fanfare_core::{ErrorCode, Problem};
 use fanfare_store::{Conflict, StoreError};
 
+/// What is said while Postgres is away.
+const AWAY: &str = "The database cannot be reached just now. Connections and publishing of known apps go on; changes must wait for it.";
+
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ControlError {
@@ -70,7 +73,7 @@ fn store_problem(error: &StoreError) -> Problem {
         StoreError::InvalidCursor | StoreError::NotStorable => told(ErrorCode::InvalidRequest),
         StoreError::IdempotencyReused => told(ErrorCode::IdReused),
         StoreError::IdempotencyBusy => Problem { retryable: true, ..told(ErrorCode::Conflict) }.retry_after_ms(1_000),
-        StoreError::Unavailable(_) => Problem::of(ErrorCode::StorageUnavailable).retry_after_ms(1_000),
+        StoreError::Unavailable(_) => Problem::new(ErrorCode::StorageUnavailable, AWAY).retry_after_ms(1_000),
         StoreError::AnswerTooLarge { .. }
         | StoreError::Role { .. }
         | StoreError::Url(_)
