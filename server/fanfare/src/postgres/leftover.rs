@@ -25,10 +25,7 @@ pub(super) fn clear(cluster: &Cluster) -> Result<()> {
     let users = processes_in(&files);
     if let Some(postmaster) = cluster.postmaster().filter(|postmaster| users.contains(&postmaster.pid)) {
         info!(pid = postmaster.pid, "stopping the Postgres that an earlier server left behind");
-        if let Err(error) = cluster.stop_process("fast", STOP_WITHIN) {
-            warn!(error = format!("{error:#}"), "it does not stop as asked; making it stop");
-            cluster.stop_process("immediate", STOP_WITHIN)?;
-        }
+        stop(cluster, &files);
     }
     // Processes of a killed postmaster end by themselves when they notice. Starting beside them would corrupt data.
     let until = Instant::now() + STOP_WITHIN;
@@ -47,6 +44,18 @@ pub(super) fn clear(cluster: &Cluster) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", pid_file.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Asks it to stop, and if it stays makes it. A failure is not an answer: the Postgres of a killed server ends by itself,
+/// perhaps just now. Whether anything is left is for the caller to see.
+fn stop(cluster: &Cluster, files: &Path) {
+    for mode in ["fast", "immediate"] {
+        let Err(error) = cluster.stop_process(mode, STOP_WITHIN) else { return };
+        if processes_in(files).is_empty() {
+            return;
+        }
+        warn!(error = format!("{error:#}"), mode, "it does not stop as asked");
     }
 }
 
