@@ -236,6 +236,23 @@ pub struct MintTokenRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::any)]
     pub info: Option<serde_json::Value>,
+    /// What backends may know of the client, and no client may: an object of at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub meta: Option<serde_json::Value>,
+    /// Limits that hold for its connection where they are lower than the app's: an object of `message_bytes`,
+    /// `publish_connection`, `command_rate` and `subscriptions`, each a number, or `{"max":…,"burst":…}` for a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub limits: Option<serde_json::Value>,
+    /// Labels by which it can be revoked: at most 16 texts of 1 to 64 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
+    pub labels: Vec<String>,
+    /// Its own id, by which it can be revoked: 1 to 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub jti: Option<String>,
     /// How long it works, in seconds, at most a day; an hour when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 86_400, default = 3_600)]

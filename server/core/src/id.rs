@@ -116,6 +116,8 @@ ids! {
     AppId = "app";
     /// An API key of an app.
     KeyId = "key";
+    /// A public key or JWKS URL whose tokens an app trusts.
+    IssuerId = "iss";
     /// A person with an e-mail address.
     UserId = "usr";
     /// One client transport.

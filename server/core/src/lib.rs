@@ -2,7 +2,7 @@
 //!
 //! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
 //! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
-//! [`acl`], [`permission`]), what an app is at one moment ([`app`]), its limits ([`limits`]) and channel settings
+//! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment ([`app`]), its limits ([`limits`]) and channel settings
 //! ([`settings`]), where a message stands ([`position`]), the message itself ([`message`]), and the one table of
 //! errors and close reasons ([`codes`]).
 //!
@@ -18,6 +18,7 @@ pub mod channel;
 pub mod clock;
 pub mod codes;
 pub mod id;
+pub mod issuer;
 pub mod json;
 pub mod limits;
 pub mod message;
@@ -25,6 +26,7 @@ pub mod pattern;
 pub mod permission;
 pub mod position;
 pub mod problem;
+pub mod public_key;
 pub mod role;
 pub mod secret;
 pub mod settings;
@@ -35,11 +37,13 @@ pub use capability::{Capabilities, Operation, Operations};
 pub use channel::{ChannelKey, ChannelName};
 pub use clock::Clock;
 pub use codes::ErrorCode;
+pub use issuer::{Issuer, KeySource};
 pub use limits::{Limit, LimitValue, Limits};
 pub use message::{Data, Draft, Message};
 pub use pattern::Pattern;
-pub use permission::{Refusal, Subject};
+pub use permission::{Ceiling, Refusal, Signer, Subject};
 pub use position::{Lineage, Position, Seq};
 pub use problem::{FieldError, Problem};
+pub use public_key::{PublicKey, TokenAlgorithm};
 pub use role::Role;
 pub use settings::ChannelSettings;

@@ -122,6 +122,14 @@ limits! {
     RestRequests = "rest_requests", Key, PerSecond, Reject, safety LimitValue::rate(200_000, 200_000);
 }
 
+impl Limit {
+    /// Whether a token may lower it for its own connection.
+    #[must_use]
+    pub const fn is_lowered_by_tokens(self) -> bool {
+        matches!(self, Self::MessageBytes | Self::PublishConnection | Self::CommandRate | Self::Subscriptions)
+    }
+}
+
 /// A limit's number, and for rates how many may come at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,13 +4,16 @@
 //!
 //! Every refusal names the layer that refused and, where there is one, the rule.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::acl::Effect;
 use crate::app::{App, Block};
 use crate::capability::{Capabilities, Operation};
 use crate::channel::{ChannelKey, ChannelName};
-use crate::id::{AppId, KeyId, RuleId};
+use crate::id::{AppId, IssuerId, KeyId, RuleId};
+use crate::limits::{Limit, LimitValue, Limits};
 use crate::pattern::Claims;
 
 /// Who asks, as far as permissions care.
@@ -36,10 +39,63 @@ pub struct ClientSubject {
     pub roles: Vec<Box<str>>,
     /// `ff.cap`.
     pub capabilities: Option<Capabilities>,
-    /// The key that signed it and what that key may hand on; `None` without a token.
-    pub ceiling: Option<(KeyId, Capabilities)>,
+    /// Who signed it and what that signer may hand on; `None` without a token.
+    pub ceiling: Option<Ceiling>,
     /// Other text claims, for `{claim}` in patterns.
     pub claims: Vec<(Box<str>, Box<str>)>,
+    /// What the token is known by when it is revoked.
+    pub marks: Marks,
+    /// `ff.limits`: limits of one connection that the token lowers.
+    pub limits: Option<Box<Limits>>,
+    /// `ff.meta`: a JSON object that backends may see, and no client.
+    pub meta: Option<Box<str>>,
+}
+
+/// Who signed a token, and what it may hand on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceiling {
+    /// The signer.
+    pub signer: Signer,
+    /// What its tokens may do at most.
+    pub capabilities: Capabilities,
+}
+
+/// Who signs tokens of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signer {
+    /// A key of the app.
+    Key(KeyId),
+    /// An issuer that the app trusts.
+    Issuer(IssuerId),
+}
+
+impl Signer {
+    const fn refuses(self, operation: Operation) -> Refusal {
+        match self {
+            Self::Key(key) => Refusal::Key { key, operation },
+            Self::Issuer(issuer) => Refusal::Issuer { issuer, operation },
+        }
+    }
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(out, "key {key}"),
+            Self::Issuer(issuer) => write!(out, "issuer {issuer}"),
+        }
+    }
+}
+
+/// What a token can be revoked by, beside its user and its signer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// `jti`: the token's own id, at most 128 bytes.
+    pub id: Option<Box<str>>,
+    /// `iat`: when it was issued, Unix milliseconds. A token that does not say may be as old as a token can be.
+    pub issued_ms: Option<u64>,
+    /// `ff.labels`: at most 16 texts of 1 to 64 bytes.
+    pub labels: Box<[Box<str>]>,
 }
 
 impl Claims for ClientSubject {
@@ -69,6 +125,26 @@ impl Subject {
             Self::Client(client) => client.sub.as_deref(),
         }
     }
+
+    /// The limits of the app as they hold for this subject.
+    #[must_use]
+    pub fn limits(&self, app: &Limits) -> Limits {
+        self.own_limits().map_or_else(|| app.clone(), |own| app.clone().lowered_by(own))
+    }
+
+    /// A limit of the app as it holds for this subject: a token may lower it, never raise it.
+    #[must_use]
+    pub fn limit(&self, app: &Limits, limit: Limit) -> LimitValue {
+        let value = app.get(limit);
+        self.own_limits().filter(|own| own.is_set(limit)).map_or(value, |own| value.min(own.get(limit)))
+    }
+
+    fn own_limits(&self) -> Option<&Limits> {
+        match self {
+            Self::Client(client) => client.limits.as_deref(),
+            Self::Key { .. } => None,
+        }
+    }
 }
 
 /// The layer that refused.
@@ -82,6 +158,14 @@ pub enum Refusal {
     Key {
         /// Which key.
         key: KeyId,
+        /// What was wanted.
+        operation: Operation,
+    },
+    /// The issuer of the token may not hand on the operation on this channel.
+    #[error("issuer {issuer} may not give {operation} on this channel")]
+    Issuer {
+        /// Which issuer.
+        issuer: IssuerId,
         /// What was wanted.
         operation: Operation,
     },
@@ -115,6 +199,8 @@ pub enum Layer {
     Tenant,
     /// The key that calls, or that signed the token.
     Key,
+    /// The issuer that signed the token.
+    Issuer,
     /// The token's `cap`.
     Token,
     /// The app's ACL.
@@ -123,7 +209,7 @@ pub enum Layer {
 
 impl Layer {
     /// All of them, in the order of the formula.
-    pub const ALL: [Self; 4] = [Self::Tenant, Self::Key, Self::Token, Self::Acl];
+    pub const ALL: [Self; 5] = [Self::Tenant, Self::Key, Self::Issuer, Self::Token, Self::Acl];
 }
 
 impl Refusal {
@@ -133,6 +219,7 @@ impl Refusal {
         match self {
             Self::Tenant => Layer::Tenant,
             Self::Key { .. } => Layer::Key,
+            Self::Issuer { .. } => Layer::Issuer,
             Self::Token { .. } => Layer::Token,
             Self::NoRule { .. } | Self::Denied { .. } => Layer::Acl,
         }
@@ -143,7 +230,7 @@ impl Refusal {
     pub const fn rule(&self) -> Option<RuleId> {
         match self {
             Self::Denied { rule, .. } => Some(*rule),
-            Self::Tenant | Self::Key { .. } | Self::Token { .. } | Self::NoRule { .. } => None,
+            Self::Tenant | Self::Key { .. } | Self::Issuer { .. } | Self::Token { .. } | Self::NoRule { .. } => None,
         }
     }
 }
@@ -195,10 +282,10 @@ fn decide_client(
     operation: Operation,
     channel: &ChannelName,
 ) -> Result<(), Refusal> {
-    if let Some((key, ceiling)) = &client.ceiling
-        && !ceiling.on(channel, client).contains(operation)
+    if let Some(Ceiling { signer, capabilities }) = &client.ceiling
+        && !capabilities.on(channel, client).contains(operation)
     {
-        return Err(Refusal::Key { key: *key, operation });
+        return Err(signer.refuses(operation));
     }
     let matching = |effect| {
         app.rules.iter().find(|rule| {
@@ -270,7 +357,10 @@ mod tests {
             let pattern = |gives| if gives { "room:*" } else { "other" };
             let subject = Subject::Client(Box::new(ClientSubject {
                 capabilities: has_cap.then(|| capabilities(pattern(cap_gives), Operations::CLIENT)),
-                ceiling: Some((key, capabilities(pattern(ceiling_gives), Operations::ALL))),
+                ceiling: Some(Ceiling {
+                    signer: Signer::Key(key),
+                    capabilities: capabilities(pattern(ceiling_gives), Operations::ALL),
+                }),
                 ..ClientSubject::default()
             }));
             let operation = Operation::Publish;
@@ -290,6 +380,20 @@ mod tests {
             let got = decide(&app, &subject, operation, &channel).map(|_| ());
             assert_eq!(got, expected, "{bits:06b}");
         }
+    }
+
+    #[test]
+    fn a_token_lowers_limits_and_never_raises_them() {
+        let mut app = Limits::default();
+        app.set(Limit::Subscriptions, LimitValue::count(5));
+        let mut own = Limits::default();
+        own.set(Limit::Subscriptions, LimitValue::count(9));
+        own.set(Limit::PublishConnection, LimitValue::rate(2, 3));
+        let client = ClientSubject { limits: Some(Box::new(own)), ..ClientSubject::default() };
+        let subject = Subject::Client(Box::new(client));
+        assert_eq!(subject.limit(&app, Limit::Subscriptions), LimitValue::count(5));
+        assert_eq!(subject.limit(&app, Limit::PublishConnection), LimitValue::rate(2, 3));
+        assert_eq!(subject.limit(&app, Limit::MessageBytes), Limit::MessageBytes.safety());
     }
 
     #[test]

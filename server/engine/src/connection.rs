@@ -196,7 +196,7 @@ impl Connection {
     /// The subject that publishes are judged by is the session's own.
     fn renew_caller(&mut self) {
         if let (Some(caller), Some(subject)) = (&mut self.caller, self.session.subject()) {
-            caller.subject = Arc::new(subject.clone());
+            caller.subject = Arc::clone(subject);
         }
     }
 

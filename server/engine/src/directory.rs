@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fanfare_core::id::{AppId, ConnectionId, KeyId};
-use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal};
+use fanfare_core::id::{AppId, ConnectionId};
+use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Signer};
 
 use crate::error::NodeError;
 use crate::hub::Channel;
@@ -37,7 +37,7 @@ pub(crate) struct AppEntry {
     pub(crate) stats: AppStats,
     pub(crate) publishes: SharedBucket,
     connects: SharedBucket,
-    requests: Mutex<HashMap<KeyId, Arc<SharedBucket>>>,
+    requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
     connections: [Mutex<HashMap<ConnectionId, Arc<Outbox>>>; REGISTRY_SHARDS],
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
@@ -138,15 +138,15 @@ impl AppEntry {
         self.app.load()
     }
 
-    /// Counts a request of a key.
-    pub(crate) fn request(&self, key: KeyId, now: Duration) -> Result<Left, NodeError> {
+    /// Counts a request of a key, or of a token of this signer.
+    pub(crate) fn request(&self, signer: Signer, now: Duration) -> Result<Left, NodeError> {
         let value = self.peek().limits.get(Limit::RestRequests);
         let bucket = {
             let mut buckets = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            if buckets.len() >= KEY_BUCKETS_MAX && !buckets.contains_key(&key) {
+            if buckets.len() >= KEY_BUCKETS_MAX && !buckets.contains_key(&signer) {
                 buckets.clear();
             }
-            Arc::clone(buckets.entry(key).or_default())
+            Arc::clone(buckets.entry(signer).or_default())
         };
         bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::RestRequests,

@@ -13,7 +13,7 @@ use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
 use fanfare_core::{
     App, Block, Capabilities, ChannelKey, ChannelName, Clock, Draft, ErrorCode, Limit, Lineage, Operation, Position,
-    Problem, Refusal, Subject,
+    Problem, Refusal, Signer, Subject,
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -135,12 +135,20 @@ pub struct ChannelsPage {
 pub struct MintRequest {
     /// Its user.
     pub sub: Option<String>,
+    /// Its own id.
+    pub id: Option<String>,
     /// What it may do; `None` leaves that to the app's ACL.
     pub cap: Option<Capabilities>,
     /// Its roles.
     pub roles: Vec<String>,
     /// Public information about the user.
     pub info: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What backends may know of it, and no client.
+    pub meta: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Limits that it lowers.
+    pub limits: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Labels by which it can be revoked.
+    pub labels: Vec<String>,
     /// How long it lives, in seconds, at most a day.
     pub ttl_s: u64,
 }
@@ -237,15 +245,15 @@ impl Node {
     /// Counts a REST request of a caller.
     ///
     /// # Errors
-    /// When its key sends too many.
+    /// When its key, or the clients of its token's signer together, send too many.
     pub fn admit_request(&self, caller: &Caller) -> Result<Quota, NodeError> {
-        let key = match &*caller.subject {
-            Subject::Key { id, .. } => Some(*id),
-            Subject::Client(client) => client.ceiling.as_ref().map(|(id, _)| *id),
+        let signer = match &*caller.subject {
+            Subject::Key { id, .. } => Some(Signer::Key(*id)),
+            Subject::Client(client) => client.ceiling.as_ref().map(|ceiling| ceiling.signer),
         };
         let value = caller.entry.peek().limits.get(Limit::RestRequests);
-        let key = key.ok_or(NodeError::KeyInvalid)?;
-        let left = self.counted(&caller.entry, caller.entry.request(key, self.clock.monotonic()))?;
+        let signer = signer.ok_or(NodeError::KeyInvalid)?;
+        let left = self.counted(&caller.entry, caller.entry.request(signer, self.clock.monotonic()))?;
         Ok(Quota { limit: value.max, burst: value.burst, remaining: left.remaining, reset_ms: left.reset_ms })
     }
 
@@ -272,7 +280,7 @@ impl Node {
         let app = caller.entry.peek();
         let key = decide(&app, &caller.subject, Operation::Publish, channel)?.channel_key();
         let (weight, now) = (draft.weight(), self.clock.monotonic());
-        let bytes = app.limits.get(Limit::MessageBytes).max;
+        let bytes = caller.subject.limit(&app.limits, Limit::MessageBytes).max;
         if weight as u64 > bytes {
             return Err(NodeError::TooLarge { limit: Limit::MessageBytes, bytes: weight, max: bytes });
         }
@@ -370,9 +378,13 @@ impl Node {
         }
         let claims = Claims {
             sub: request.sub,
+            id: request.id,
             cap: request.cap,
             roles: request.roles,
             info: request.info,
+            meta: request.meta,
+            limits: request.limits,
+            labels: request.labels,
             issued_ms: self.clock.unix_ms(),
             ttl_s: request.ttl_s,
         };

@@ -1,10 +1,11 @@
 //! What a connection may do next, and what a change of its app means for it. Pure: time comes in, words go out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_core::permission::{ClientSubject, decide};
 use fanfare_core::problem::Problem;
-use fanfare_core::{App, Block, ChannelName, ErrorCode, Key, Limit, Operation, Subject};
+use fanfare_core::{App, Block, Ceiling, ChannelName, ErrorCode, Key, Limit, Operation, Signer, Subject};
 use fanfare_protocol::native::CommandKind;
 
 use crate::error::NodeError;
@@ -27,7 +28,8 @@ pub struct Session {
 /// Who is connected.
 #[derive(Debug)]
 struct Connected {
-    subject: Subject,
+    /// Shared with the caller that the connection's publishes are judged by.
+    subject: Arc<Subject>,
     expires_ms: Option<u64>,
 }
 
@@ -64,6 +66,7 @@ impl Session {
             }
             (_, Some(_)) => {}
         }
+        let own = self.connected.as_ref().map(|connected| &connected.subject);
         let (bucket, limit) = match command {
             CommandKind::Publish(_) => (&mut self.publishes, Limit::PublishConnection),
             CommandKind::Connect(_)
@@ -73,7 +76,7 @@ impl Session {
             | CommandKind::History(_)
             | CommandKind::Ping => (&mut self.commands, Limit::CommandRate),
         };
-        let value = app.limits.get(limit);
+        let value = own.map_or_else(|| app.limits.get(limit), |subject| subject.limit(&app.limits, limit));
         bucket.draw(now, value, 1).map(drop).map_err(|exceeded| NodeError::Rate {
             limit,
             max: value.max,
@@ -91,7 +94,8 @@ impl Session {
             None if app.admits_anonymous() => (ClientSubject::default(), None),
             None => return Err(NodeError::TokenMissing),
         };
-        self.connected = Some(Box::new(Connected { subject: Subject::Client(Box::new(subject)), expires_ms }));
+        let subject = Arc::new(Subject::Client(Box::new(subject)));
+        self.connected = Some(Box::new(Connected { subject, expires_ms }));
         Ok(())
     }
 
@@ -106,7 +110,7 @@ impl Session {
             return Err(NodeError::Invalid(Box::new(problem)));
         }
         self.connected = Some(Box::new(Connected {
-            subject: Subject::Client(Box::new(token.subject)),
+            subject: Arc::new(Subject::Client(Box::new(token.subject))),
             expires_ms: Some(token.expires_ms),
         }));
         Ok(())
@@ -114,7 +118,7 @@ impl Session {
 
     /// Who is connected; `None` before that.
     #[must_use]
-    pub fn subject(&self) -> Option<&Subject> {
+    pub fn subject(&self) -> Option<&Arc<Subject>> {
         self.connected.as_ref().map(|connected| &connected.subject)
     }
 
@@ -134,7 +138,8 @@ impl Session {
                 Problem::new(ErrorCode::AlreadySubscribed, format!("This connection is subscribed to {channel}."));
             return Err(NodeError::Invalid(Box::new(problem)));
         }
-        let max = app.limits.get(Limit::Subscriptions).max;
+        let own = self.subject().map(|subject| subject.limit(&app.limits, Limit::Subscriptions));
+        let max = own.unwrap_or_else(|| app.limits.get(Limit::Subscriptions)).max;
         if self.subscriptions.len() as u64 >= max {
             return Err(NodeError::Full { limit: Limit::Subscriptions, max });
         }
@@ -173,15 +178,11 @@ impl Session {
             return Verdict::Close(ErrorCode::SuspendedTenant);
         }
         let Some(connected) = &mut self.connected else { return Verdict::Stay(Vec::new()) };
-        let Subject::Client(client) = &mut connected.subject else { return Verdict::Stay(Vec::new()) };
-        match &mut client.ceiling {
-            Some((id, ceiling)) => match app.key(*id).filter(|key| key.is_valid_at(now_ms)) {
-                // The key may have been given more or less meanwhile.
-                Some(key) if key.capabilities.anywhere(Operation::Sign) => ceiling.clone_from(&key.capabilities),
-                Some(_) | None => return Verdict::Close(ErrorCode::TokenRevoked),
-            },
-            None if app.admits_anonymous() => {}
-            None => return Verdict::Close(ErrorCode::TokenMissing),
+        if ceiling(&connected.subject).is_none() && !app.admits_anonymous() {
+            return Verdict::Close(ErrorCode::TokenMissing);
+        }
+        if !renew_ceiling(&mut connected.subject, app, now_ms) {
+            return Verdict::Close(ErrorCode::TokenRevoked);
         }
         let subject = &connected.subject;
         let mut refused = Vec::new();
@@ -199,17 +200,46 @@ impl Session {
     #[must_use]
     pub fn ends_ms(&self, app: &App) -> Option<u64> {
         let grace = self.expires_ms().map(|expires_ms| expires_ms.saturating_add(EXPIRY_GRACE_MS));
-        let signer = match self.subject() {
-            Some(Subject::Client(client)) => client.ceiling.as_ref().and_then(|(id, _)| app.key(*id)),
-            Some(Subject::Key { .. }) | None => None,
-        };
-        grace.into_iter().chain(signer.and_then(Key::ends_ms)).min()
+        let signer =
+            self.subject().and_then(|subject| ceiling(subject)).and_then(|ceiling| signer_ends_ms(app, ceiling));
+        grace.into_iter().chain(signer).min()
     }
 
     /// Whether the token's time, grace included, is over.
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_ms().is_some_and(|expires_ms| now_ms >= expires_ms.saturating_add(EXPIRY_GRACE_MS))
+    }
+}
+
+/// Who signed the subject's token.
+fn ceiling(subject: &Subject) -> Option<&Ceiling> {
+    match subject {
+        Subject::Client(client) => client.ceiling.as_ref(),
+        Subject::Key { .. } => None,
+    }
+}
+
+/// Takes over what the signer may hand on now. `false` if it may not sign any more.
+fn renew_ceiling(subject: &mut Arc<Subject>, app: &App, now_ms: u64) -> bool {
+    let Some(before) = ceiling(subject) else { return true };
+    let Signer::Key(id) = before.signer else { return false };
+    let key = app.key(id).filter(|key| key.is_valid_at(now_ms) && key.capabilities.anywhere(Operation::Sign));
+    let Some(key) = key else { return false };
+    // The key may have been given more or less meanwhile.
+    if key.capabilities != before.capabilities
+        && let Subject::Client(client) = Arc::make_mut(subject)
+    {
+        client.ceiling = Some(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() });
+    }
+    true
+}
+
+/// When time ends a signer.
+fn signer_ends_ms(app: &App, ceiling: &Ceiling) -> Option<u64> {
+    match ceiling.signer {
+        Signer::Key(id) => app.key(id).and_then(Key::ends_ms),
+        Signer::Issuer(_) => None,
     }
 }
 
@@ -291,8 +321,10 @@ mod tests {
             signing_secret: None,
         }];
         let mut session = Session::default();
-        let subject = ClientSubject { ceiling: Some((id, Capabilities::everything())), ..ClientSubject::default() };
-        let token = VerifiedToken { subject, expires_ms: 1_000, key: id, info: None };
+        let signer = Signer::Key(id);
+        let ceiling = Ceiling { signer, capabilities: Capabilities::everything() };
+        let subject = ClientSubject { ceiling: Some(ceiling), ..ClientSubject::default() };
+        let token = VerifiedToken { subject, expires_ms: 1_000, signer, info: None };
         session.start(&app, Some(token)).expect("a token is enough");
         assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
         assert!(!session.is_expired(1_000 + EXPIRY_GRACE_MS - 1) && session.is_expired(1_000 + EXPIRY_GRACE_MS));

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! header  {"alg":"HS256","typ":"JWT","kid":"key_…"}
-//! claims  {"exp":1700003600,"sub":"ann","ff":{"cap":{"room:9":["subscribe"]},"roles":["staff"],"info":{…}}}
+//! claims  {"exp":1700003600,"sub":"ann","jti":"7f…","ff":{"cap":{"room:9":["subscribe"]},"roles":["staff"],
+//!          "info":{…},"meta":{…},"limits":{"subscriptions":5},"labels":["session:4"]}}
 //! ```
 
 mod claims;
@@ -18,7 +19,7 @@ mod tests;
 
 use fanfare_core::id::KeyId;
 use fanfare_core::permission::ClientSubject;
-use fanfare_core::{App, Capabilities, ErrorCode, Key, Operation};
+use fanfare_core::{App, Capabilities, Ceiling, ErrorCode, Key, Operation, Signer};
 use fanfare_protocol::json::JsonError;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::value::RawValue;
@@ -60,8 +61,8 @@ pub struct VerifiedToken {
     pub subject: ClientSubject,
     /// When it expires, Unix milliseconds.
     pub expires_ms: u64,
-    /// The key that signed it.
-    pub key: KeyId,
+    /// Who signed it.
+    pub signer: Signer,
     /// `ff.info`: an object that others may see.
     pub info: Option<Box<RawValue>>,
 }
@@ -93,7 +94,7 @@ pub fn verify_within(app: &App, token: &str, now_ms: u64, skew: Skew) -> Result<
     let claims = claims::read(parts.claims)?;
     claims.check_time(now_ms, skew)?;
     claims.check_audience(app.id)?;
-    Ok(claims.into_verified(key))
+    Ok(claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() }))
 }
 
 /// What a token to be signed says.
@@ -101,12 +102,20 @@ pub fn verify_within(app: &App, token: &str, now_ms: u64, skew: Skew) -> Result<
 pub struct Claims {
     /// Its user.
     pub sub: Option<String>,
+    /// Its own id, by which it can be revoked.
+    pub id: Option<String>,
     /// What it may do; `None` leaves that to the app's ACL.
     pub cap: Option<Capabilities>,
     /// Its roles.
     pub roles: Vec<String>,
     /// What others may see of the user.
     pub info: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What backends may know of it, and no client.
+    pub meta: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Limits that it lowers.
+    pub limits: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Labels by which it can be revoked.
+    pub labels: Vec<String>,
     /// When it is signed, Unix milliseconds.
     pub issued_ms: u64,
     /// How long it lives, in seconds.

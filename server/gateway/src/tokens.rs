@@ -11,6 +11,7 @@ use fanfare_api::{ProblemDocument, SecretText};
 use fanfare_core::{ErrorCode, Problem};
 use fanfare_engine::MintRequest;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::body;
 use crate::caller::Caller;
@@ -51,18 +52,25 @@ pub(crate) async fn mint(
 }
 
 fn parse(body: &[u8]) -> Result<MintRequest, Failure> {
-    let MintTokenRequest { sub, cap, roles, info, ttl_s } = server::parse(body)?;
-    let wrong = |pointer: &str, detail: &str| Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, detail);
-    let info = match info {
-        None => None,
-        Some(serde_json::Value::Object(info)) => Some(info),
-        Some(_) => return Err(wrong("/info", "`info` is an object.").into()),
-    };
+    let MintTokenRequest { sub, cap, roles, info, meta, limits, labels, jti, ttl_s } = server::parse(body)?;
+    let (info, meta, limits) = (object("/info", info)?, object("/meta", meta)?, object("/limits", limits)?);
     let ttl_s = ttl_s.unwrap_or(TTL_S_DEFAULT);
     if !(1..=TTL_S_MAX).contains(&ttl_s) {
         return Err(wrong("/ttl_s", "A token works for 1 to 86,400 seconds.").into());
     }
-    Ok(MintRequest { sub, cap, roles, info, ttl_s })
+    Ok(MintRequest { sub, id: jti, cap, roles, info, meta, limits, labels, ttl_s })
+}
+
+fn object(pointer: &str, value: Option<Value>) -> Result<Option<Map<String, Value>>, Failure> {
+    match value {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(wrong(pointer, &format!("`{}` is an object.", &pointer[1..])).into()),
+    }
+}
+
+fn wrong(pointer: &str, detail: &str) -> Problem {
+    Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, detail)
 }
 
 /// When a token that was just signed stops working, as it says itself.

@@ -105,7 +105,7 @@ impl Connection {
         let user = subject.sub().map(Into::into);
         self.caller = Some(Caller {
             entry: Arc::clone(&self.entry),
-            subject: Arc::new(subject),
+            subject: Arc::clone(&subject),
             connection: Some(self.outbox.id()),
         });
         let hello = Hello {
@@ -113,7 +113,7 @@ impl Connection {
             user,
             heartbeat_ms: app.heartbeat_ms.into(),
             expires_ms: self.session.expires_ms(),
-            limits: app.limits.clone(),
+            limits: subject.limits(&app.limits),
         };
         self.answer(id, &Reply::Connected(Box::new(hello)));
         self.schedule(self.node.second());
@@ -135,7 +135,7 @@ impl Connection {
     }
 
     fn subject(&self) -> Result<&Subject, NodeError> {
-        self.session.subject().ok_or(NodeError::TokenMissing)
+        self.session.subject().map(AsRef::as_ref).ok_or(NodeError::TokenMissing)
     }
 
     /// Hub first, so that deliveries are held; then the broker; then history since the client's position.

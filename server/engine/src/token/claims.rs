@@ -1,15 +1,17 @@
 //! The claims of a token whose signature holds.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fanfare_core::channel::is_name_byte;
 use fanfare_core::id::AppId;
-use fanfare_core::permission::ClientSubject;
-use fanfare_core::{Capabilities, Key};
+use fanfare_core::limits::Unit;
+use fanfare_core::permission::{ClientSubject, Marks};
+use fanfare_core::{Capabilities, Ceiling, Limit, LimitValue, Limits};
 use fanfare_protocol::json::{Fault, JsonError, Reader};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Claims, DEPTH_MAX, LIFETIME_MAX_S, Skew, TokenError, VerifiedToken};
@@ -18,14 +20,19 @@ use super::{Claims, DEPTH_MAX, LIFETIME_MAX_S, Skew, TokenError, VerifiedToken};
 const NAME_BYTES_MAX: usize = 255;
 /// The most roles.
 const ROLES_MAX: usize = 64;
-/// The longest `info`, in bytes.
+/// The longest `info`, and the longest `meta`, in bytes.
 const INFO_BYTES_MAX: usize = 1024;
+/// The longest `jti`, in bytes.
+const ID_BYTES_MAX: usize = 128;
+/// The most labels, and the longest.
+const LABELS_MAX: usize = 16;
+const LABEL_BYTES_MAX: usize = 64;
 /// How many other claims are kept for placeholders of patterns.
 const OTHERS_MAX: usize = 32;
 /// The longest claim that could equal a segment of a channel's name.
 const OTHER_BYTES_MAX: usize = 200;
 /// The fields of `ff`.
-const FF_FIELDS: &str = "cap, roles and info";
+const FF_FIELDS: &str = "cap, roles, info, meta, limits and labels";
 
 /// Claims of the right types and sizes.
 #[derive(Debug, Default)]
@@ -38,6 +45,10 @@ pub(super) struct Read {
     roles: Vec<Box<str>>,
     capabilities: Option<Capabilities>,
     info: Option<Box<RawValue>>,
+    meta: Option<Box<str>>,
+    limits: Option<Box<Limits>>,
+    id: Option<Box<str>>,
+    labels: Box<[Box<str>]>,
     others: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -52,7 +63,8 @@ pub(super) fn read(encoded: &str) -> Result<Read, TokenError> {
             "nbf" => read.not_before_s = Some(seconds("nbf", value)?),
             "iat" => read.issued_s = Some(seconds("iat", value)?),
             "aud" => read.audience = Some(texts("aud", value)?),
-            "sub" => read.sub = Some(named("sub", value)?),
+            "sub" => read.sub = Some(named("sub", value, NAME_BYTES_MAX)?),
+            "jti" => read.id = Some(named("jti", value, ID_BYTES_MAX)?),
             "ff" => read.read_ff(value)?,
             other => read.keep(other, value),
         }
@@ -89,18 +101,22 @@ impl Read {
         }
     }
 
-    /// What they say, under the ceiling of the key that signed.
-    pub(super) fn into_verified(self, key: &Key) -> VerifiedToken {
+    /// What they say, under the ceiling of who signed.
+    pub(super) fn into_verified(self, ceiling: Ceiling) -> VerifiedToken {
+        let issued_ms = self.issued_s.map(|issued| issued.saturating_mul(1000));
         VerifiedToken {
+            signer: ceiling.signer,
             subject: ClientSubject {
                 sub: self.sub,
                 roles: self.roles,
                 capabilities: self.capabilities,
-                ceiling: Some((key.id, key.capabilities.clone())),
+                ceiling: Some(ceiling),
                 claims: self.others,
+                marks: Marks { id: self.id, issued_ms, labels: self.labels },
+                limits: self.limits,
+                meta: self.meta,
             },
             expires_ms: self.expires_s.saturating_mul(1000),
-            key: key.id,
             info: self.info,
         }
     }
@@ -112,8 +128,11 @@ impl Read {
         for (name, value) in fields(value, "claims")? {
             match &*name {
                 "cap" => self.capabilities = Some(read_cap(value)?),
-                "roles" => self.roles = read_roles(value)?,
-                "info" => self.info = Some(read_info(value)?),
+                "roles" => self.roles = texts_within("ff.roles", value, ROLES_MAX, NAME_BYTES_MAX)?,
+                "info" => self.info = Some(RawValue::from_string(object("ff.info", value)?).expect("is read already")),
+                "meta" => self.meta = Some(object("ff.meta", value)?.into()),
+                "limits" => self.limits = Some(Box::new(read_limits(value)?)),
+                "labels" => self.labels = texts_within("ff.labels", value, LABELS_MAX, LABEL_BYTES_MAX)?.into(),
                 other => {
                     let other: String = other.chars().take(64).collect();
                     return Err(claim(format!("ff.{other}"), format!("is not known; ff has {FF_FIELDS}")));
@@ -148,19 +167,56 @@ fn read_cap(value: &str) -> Result<Capabilities, TokenError> {
     }
 }
 
-fn read_roles(value: &str) -> Result<Vec<Box<str>>, TokenError> {
-    let wrong =
-        || claim("ff.roles", format!("must be a list of at most {ROLES_MAX} texts of 1 to {NAME_BYTES_MAX} bytes"));
-    let roles: Vec<Box<str>> = serde_json::from_str(value).map_err(|_| wrong())?;
-    let fits = roles.len() <= ROLES_MAX && roles.iter().all(|role| (1..=NAME_BYTES_MAX).contains(&role.len()));
-    if fits { Ok(roles) } else { Err(wrong()) }
+/// A limit as a token says it: a number, or for a rate how many a second and how many at once.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OwnLimit {
+    Number(u64),
+    Rate(LimitValue),
 }
 
-fn read_info(value: &str) -> Result<Box<RawValue>, TokenError> {
-    if !value.starts_with('{') || value.len() > INFO_BYTES_MAX {
-        return Err(claim("ff.info", format!("must be an object of at most {INFO_BYTES_MAX} bytes")));
+fn read_limits(value: &str) -> Result<Limits, TokenError> {
+    let wrong = || {
+        let names: Vec<&str> =
+            Limit::ALL.iter().filter(|limit| limit.is_lowered_by_tokens()).map(|limit| limit.as_str()).collect();
+        let names = names.join(", ");
+        claim(
+            "ff.limits",
+            format!("must be an object of {names}: each a whole number, or {{\"max\":…,\"burst\":…}} for a rate"),
+        )
+    };
+    let own: BTreeMap<Limit, OwnLimit> = serde_json::from_str(value).map_err(|_| wrong())?;
+    let mut limits = Limits::default();
+    for (limit, value) in own {
+        let value = match (limit.unit(), value) {
+            (Unit::PerSecond, OwnLimit::Number(max)) => LimitValue::rate(max, max),
+            (Unit::PerSecond, OwnLimit::Rate(LimitValue { max, burst: 0 })) => LimitValue::rate(max, max),
+            (Unit::PerSecond, OwnLimit::Rate(value)) => value,
+            (Unit::Count | Unit::Bytes | Unit::Milliseconds, OwnLimit::Number(max)) => LimitValue::count(max),
+            (Unit::Count | Unit::Bytes | Unit::Milliseconds, OwnLimit::Rate(_)) => return Err(wrong()),
+        };
+        if !limit.is_lowered_by_tokens() {
+            return Err(wrong());
+        }
+        limits.set(limit, value);
     }
-    Ok(RawValue::from_string(value.to_owned()).expect("the strict reader has read it"))
+    Ok(limits)
+}
+
+/// The text of an object of at most [`INFO_BYTES_MAX`].
+fn object(name: &'static str, value: &str) -> Result<String, TokenError> {
+    if value.starts_with('{') && value.len() <= INFO_BYTES_MAX {
+        Ok(value.to_owned())
+    } else {
+        Err(claim(name, format!("must be an object of at most {INFO_BYTES_MAX} bytes")))
+    }
+}
+
+fn texts_within(name: &'static str, value: &str, max: usize, bytes_max: usize) -> Result<Vec<Box<str>>, TokenError> {
+    let wrong = || claim(name, format!("must be a list of at most {max} texts of 1 to {bytes_max} bytes"));
+    let texts: Vec<Box<str>> = serde_json::from_str(value).map_err(|_| wrong())?;
+    let fits = texts.len() <= max && texts.iter().all(|text| (1..=bytes_max).contains(&text.len()));
+    if fits { Ok(texts) } else { Err(wrong()) }
 }
 
 /// A time: strictly a JSON integer. A text, a fraction or an exponent is refused rather than guessed at.
@@ -171,9 +227,9 @@ fn seconds(name: &'static str, value: &str) -> Result<u64, TokenError> {
     })
 }
 
-fn named(name: &'static str, value: &str) -> Result<Box<str>, TokenError> {
-    let text = text(value).filter(|text| (1..=NAME_BYTES_MAX).contains(&text.len()));
-    text.map(Box::from).ok_or_else(|| claim(name, format!("must be a text of 1 to {NAME_BYTES_MAX} bytes")))
+fn named(name: &'static str, value: &str, bytes_max: usize) -> Result<Box<str>, TokenError> {
+    let text = text(value).filter(|text| (1..=bytes_max).contains(&text.len()));
+    text.map(Box::from).ok_or_else(|| claim(name, format!("must be a text of 1 to {bytes_max} bytes")))
 }
 
 fn texts(name: &'static str, value: &str) -> Result<Vec<Box<str>>, TokenError> {
@@ -218,6 +274,8 @@ pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
 pub(super) struct Outgoing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
     iat: u64,
     exp: u64,
     ff: OutgoingFf<'a>,
@@ -231,13 +289,26 @@ struct OutgoingFf<'a> {
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    labels: &'a [String],
 }
 
 impl<'a> Outgoing<'a> {
     pub(super) fn new(claims: &'a Claims) -> Self {
         let issued = claims.issued_ms / 1000;
-        let Claims { sub, cap, roles, info, ttl_s, .. } = claims;
-        let ff = OutgoingFf { cap: cap.as_ref(), roles, info: info.as_ref() };
-        Self { sub: sub.as_deref(), iat: issued, exp: issued.saturating_add(*ttl_s), ff }
+        let Claims { sub, id, cap, roles, info, meta, limits, labels, issued_ms: _, ttl_s } = claims;
+        let ff = OutgoingFf {
+            cap: cap.as_ref(),
+            roles,
+            info: info.as_ref(),
+            meta: meta.as_ref(),
+            limits: limits.as_ref(),
+            labels,
+        };
+        Self { sub: sub.as_deref(), jti: id.as_deref(), iat: issued, exp: issued.saturating_add(*ttl_s), ff }
     }
 }

@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fanfare_core::app::KeyState;
-use fanfare_core::permission::decide;
+use fanfare_core::permission::{Marks, decide};
 use fanfare_core::secret::{KeySecret, SecretBytes};
-use fanfare_core::{ChannelName, Operations, Pattern, Subject};
+use fanfare_core::{ChannelName, Limit, LimitValue, Limits, Operations, Pattern, Subject};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::Rng;
 
@@ -70,23 +70,34 @@ fn refused_claim(claims: &str) -> String {
 
 #[test]
 fn what_a_token_says_arrives() {
-    let claims = r#"{"exp":1700003600,"sub":"ann","team":"red","n":7,"aud":["x","APP"],"odd":"a:b","ff":{"cap":{"room:{team}":["subscribe"]},"roles":["staff"],"info":{"name":"Ann"}}}"#;
+    let claims = r#"{"exp":1700003600,"sub":"ann","team":"red","n":7,"aud":["x","APP"],"odd":"a:b","iat":1700000000,"jti":"t-1","ff":{"cap":{"room:{team}":["subscribe"]},"roles":["staff"],"info":{"name":"Ann"},"meta":{"plan":"x"},"limits":{"subscriptions":3,"publish_connection":5,"command_rate":{"max":7,"burst":9}},"labels":["session:4","beta"]}}"#;
     let app = app();
     let claims = claims.replace("APP", &app.id.to_string());
     let verified = verify(&app, &signed(&header(1), &claims, &secret(1)), NOW).expect("valid");
     let key = KeyId::new(1, 1);
-    assert_eq!((verified.key, verified.expires_ms), (key, 1_700_003_600_000));
+    assert_eq!((verified.signer, verified.expires_ms), (Signer::Key(key), 1_700_003_600_000));
     assert_eq!(verified.info.as_ref().map(|info| info.get()), Some(r#"{"name":"Ann"}"#));
     let cap = Capabilities::new(vec![(
         Pattern::parse("room:{team}").expect("valid"),
         Operations::NONE.with(Operation::Subscribe),
     )]);
+    let mut limits = Limits::default();
+    limits.set(Limit::Subscriptions, LimitValue::count(3));
+    limits.set(Limit::PublishConnection, LimitValue::rate(5, 5));
+    limits.set(Limit::CommandRate, LimitValue::rate(7, 9));
     let expected = ClientSubject {
         sub: Some("ann".into()),
         roles: vec!["staff".into()],
         capabilities: Some(cap),
-        ceiling: Some((key, Capabilities::everything())),
+        ceiling: Some(Ceiling { signer: Signer::Key(key), capabilities: Capabilities::everything() }),
         claims: vec![("team".into(), "red".into())],
+        marks: Marks {
+            id: Some("t-1".into()),
+            issued_ms: Some(NOW),
+            labels: ["session:4".into(), "beta".into()].into(),
+        },
+        limits: Some(Box::new(limits)),
+        meta: Some(r#"{"plan":"x"}"#.into()),
     };
     assert_eq!(verified.subject, expected);
     let subject = Subject::Client(Box::new(verified.subject));
@@ -249,7 +260,22 @@ fn claims_have_their_types_and_bounds() {
         (r#""ff":[]"#.to_owned(), "ff"),
         (r#""ff":null"#.to_owned(), "ff"),
         (r#""ff":{"caps":{}}"#.to_owned(), "ff.caps"),
-        (r#""ff":{"limits":{}}"#.to_owned(), "ff.limits"),
+        (r#""jti":7"#.to_owned(), "jti"),
+        (r#""jti":"""#.to_owned(), "jti"),
+        (format!(r#""jti":"{}""#, "x".repeat(129)), "jti"),
+        (r#""ff":{"limits":[]}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"connections":5}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"wings":5}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"subscriptions":-1}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"subscriptions":"5"}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"subscriptions":{"max":5,"burst":9}}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"limits":{"command_rate":{"max":5,"more":9}}}"#.to_owned(), "ff.limits"),
+        (r#""ff":{"meta":"x"}"#.to_owned(), "ff.meta"),
+        (format!(r#""ff":{{"meta":{{"x":"{}"}}}}"#, "y".repeat(1_024)), "ff.meta"),
+        (r#""ff":{"labels":"a"}"#.to_owned(), "ff.labels"),
+        (r#""ff":{"labels":[""]}"#.to_owned(), "ff.labels"),
+        (format!(r#""ff":{{"labels":["{}"]}}"#, "x".repeat(65)), "ff.labels"),
+        (format!(r#""ff":{{"labels":[{}]}}"#, vec![r#""a""#; 17].join(",")), "ff.labels"),
         (r#""ff":{"cap":[]}"#.to_owned(), "ff.cap"),
         (r#""ff":{"cap":{"a*":["subscribe"]}}"#.to_owned(), "ff.cap"),
         (r#""ff":{"cap":{"a":["fly"]}}"#.to_owned(), "ff.cap"),
@@ -364,17 +390,25 @@ fn what_is_signed_here_is_accepted_and_what_would_not_be_is_not_signed() {
         sub: Some("ann".into()),
         roles: vec!["staff".into()],
         info: Some(info),
+        id: Some("t-1".into()),
+        labels: vec!["beta".into()],
+        meta: Some(serde_json::from_str(r#"{"plan":"x"}"#).expect("valid")),
+        limits: Some(serde_json::from_str(r#"{"subscriptions":5}"#).expect("valid")),
         issued_ms: NOW,
         ttl_s: 60,
         ..Claims::default()
     };
     let verified = verify(&app(), &sign(&key, &claims).expect("signs"), NOW).expect("valid");
     assert_eq!((verified.subject.sub.as_deref(), verified.expires_ms), (Some("ann"), NOW + 60_000));
+    let marks = Marks { id: Some("t-1".into()), issued_ms: Some(NOW), labels: ["beta".into()].into() };
+    assert_eq!((verified.subject.marks, verified.subject.meta.as_deref()), (marks, Some(r#"{"plan":"x"}"#)));
+    assert_eq!(verified.subject.limits.map(|limits| limits.get(Limit::Subscriptions).max), Some(5));
     let none = Claims { ttl_s: 0, ..claims.clone() };
     let long = Claims { ttl_s: LIFETIME_MAX_S + 1, ..claims.clone() };
     let keys_own = Claims { cap: Some(Capabilities::everything()), ..claims.clone() };
     let nobody = Claims { sub: Some(String::new()), ..claims.clone() };
-    for claims in [none, long, keys_own, nobody] {
+    let labels = Claims { labels: vec!["x".into(); 17], ..claims.clone() };
+    for claims in [none, long, keys_own, nobody, labels] {
         assert!(sign(&key, &claims).is_err(), "{claims:?}");
     }
     let unable = Key { signing_secret: None, ..key };

@@ -42,6 +42,12 @@ pub(super) struct Make {
     /// JSON that other members see.
     #[arg(long, value_name = "JSON")]
     info: Option<String>,
+    /// A label by which it can be revoked. May be repeated.
+    #[arg(long, value_name = "TEXT")]
+    label: Vec<String>,
+    /// Its own id, by which it can be revoked.
+    #[arg(long, value_name = "ID")]
+    jti: Option<String>,
     /// How long it holds: 90s, 15m, 1h. At most 24h.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     ttl: Duration,
@@ -97,11 +103,17 @@ fn make(arguments: Make) -> Result<()> {
     if let Some(info) = &arguments.info {
         ff.insert("info".into(), serde_json::from_str(info).context("--info is not JSON")?);
     }
+    if !arguments.label.is_empty() {
+        ff.insert("labels".into(), json!(arguments.label));
+    }
     let now_s = SystemClock::new().unix_ms() / 1_000;
     let exp = now_s + arguments.ttl.as_secs();
     let mut claims = json!({"iat": now_s, "exp": exp});
     if let Some(sub) = arguments.sub {
         claims["sub"] = sub.into();
+    }
+    if let Some(jti) = arguments.jti {
+        claims["jti"] = jti.into();
     }
     if !ff.is_empty() {
         claims["ff"] = Value::Object(ff);
@@ -272,8 +284,10 @@ fn rights(ff: Option<&Value>, explained: &mut Explained) {
     if let Some(roles) = ff.get("roles") {
         explained.lines.push(("roles", roles.to_string()));
     }
-    if let Some(info) = ff.get("info") {
-        explained.lines.push(("info", info.to_string()));
+    for name in ["info", "meta", "limits", "labels"] {
+        if let Some(value) = ff.get(name) {
+            explained.lines.push((name, value.to_string()));
+        }
     }
     for name in ff.keys().filter(|name| !["cap", "roles", "info", "meta", "limits", "labels"].contains(&name.as_str()))
     {
