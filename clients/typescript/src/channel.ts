@@ -1,7 +1,8 @@
 import { clientError } from "./errors.js";
 import { type Draft, type Message, readMessage, writeDraft } from "./message.js";
 import type { CommandKind, WireMessage } from "./protocol.js";
-import type { Handler, Subscribed, SubscribeOptions, Subscription } from "./subscription.js";
+import type { Handler } from "./delivery.js";
+import type { Start, Subscribed, SubscribeOptions, Subscription } from "./subscription.js";
 
 /** What became of a publish. */
 export interface Published {
@@ -34,7 +35,7 @@ export interface HistoryPage<T = unknown> {
 export interface ChannelPort {
   command(kind: CommandKind, body: string): Promise<unknown>;
   subscription(): Subscription | undefined;
-  subscribe(start: Pick<SubscribeOptions, "position" | "rewind">): Subscription;
+  subscribe(start: Start): Subscription;
 }
 
 /** A channel by name: a light handle, made as often as one likes. */
@@ -57,13 +58,13 @@ export class Channel {
    * the server has subscribed, however long that takes, and fails when it refuses.
    */
   subscribe<T = unknown>(handler: Handler<T>, options: SubscribeOptions = {}): Promise<Subscribed> {
-    const { position, rewind, onGap } = options;
+    const { onGap, ...start } = options;
+    const { position, rewind } = start;
     const there = this.#port.subscription();
     if (there !== undefined && (position !== undefined || rewind !== undefined)) {
       const detail = `${this.name} is subscribed: it cannot start elsewhere`;
       return Promise.reject(clientError("already_subscribed", detail, { channel: this.name }));
     }
-    const start = { ...(position !== undefined && { position }), ...(rewind !== undefined && { rewind }) };
     const subscription = there ?? this.#port.subscribe(start);
     const subscribed = subscription.listen(handler as Handler, onGap);
     subscription.attach();
@@ -74,7 +75,7 @@ export class Channel {
   unsubscribe(handler?: Handler<any>): Promise<void> {
     const subscription = this.#port.subscription();
     if (subscription === undefined || !subscription.forget(handler)) return Promise.resolve();
-    return new Promise((resolve) => subscription.end(undefined, resolve));
+    return new Promise((resolve) => subscription.end(undefined, () => resolve()));
   }
 
   /**

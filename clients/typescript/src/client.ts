@@ -1,34 +1,23 @@
-import { Backoff } from "./backoff.js";
+import { platformSocket, socketAddress } from "./address.js";
 import { Channel } from "./channel.js";
 import { type Clock, systemClock } from "./clock.js";
-import { deferred } from "./deferred.js";
+import { type Deferred, deferred } from "./deferred.js";
 import { Emitter } from "./emitter.js";
 import { clientError, FanfareError } from "./errors.js";
-import { type Answer, type Command, Link, type SocketClass } from "./link.js";
-import type { CommandKind, Hello, Inbound } from "./protocol.js";
-import { type Gap, type Port, type SubscribeOptions, Subscription } from "./subscription.js";
-import { Renewal } from "./renewal.js";
-import { getToken, type TokenSource } from "./token.js";
-
-/**
- * `connecting` at first, `connected`, `reconnecting` whenever the connection is gone and will be sought again,
- * `closed` after `close()`, `failed` when coming back unchanged would fail again.
- */
-export type State = "connecting" | "connected" | "reconnecting" | "closed" | "failed";
-
-export interface StateChange {
-  readonly state: State;
-  readonly previous: State;
-  /** Why, when it was not asked for. */
-  readonly reason: FanfareError | undefined;
-  /** When `reconnecting`: in how many milliseconds the next attempt is made. */
-  readonly retryInMs: number | undefined;
-}
+import type { Answer, Command, SocketClass } from "./link.js";
+import type { CommandKind, Inbound, Limits, Notice } from "./protocol.js";
+import { Queue } from "./queue.js";
+import { Session, type State, type StateChange } from "./session.js";
+import type { Gap } from "./delivery.js";
+import { type Port, type Start, Subscription } from "./subscription.js";
+import { Tokens, type TokenSource } from "./token.js";
 
 export interface Events {
   state: StateChange;
   /** A gap of a subscription without `onGap`. */
   gap: Gap;
+  /** What the server finds worth telling: `token_expiring`, `limit_near`. */
+  notice: Notice;
   /** What no promise tells: a failed handler or token provider, a subscription that ended. Else on the console. */
   error: FanfareError;
 }
@@ -38,6 +27,10 @@ export interface Options {
   token?: TokenSource;
   /** How many commands may wait for a connection; more are refused with `queue_full`. 1,000 by default. */
   queueMax?: number;
+  /** How many bytes the commands without an answer may have together; more are refused alike. 8 MiB by default. */
+  queueBytesMax?: number;
+  /** Whether to connect at once, as is done unasked. `false` waits for `connect()`. */
+  autoConnect?: boolean;
   /** The WebSocket class, where the platform has none: Node 20, with that of the `ws` package. */
   WebSocket?: SocketClass;
   /** @internal */
@@ -48,59 +41,64 @@ export interface Options {
 
 const QUEUE_MAX = 1_000;
 const QUEUE_BYTES_MAX = 8 * 1024 * 1024;
-/** A connection that lived so long was a good one: backoff starts over after it. */
-const STABLE_MS = 5_000;
+/** Close numbers of who finds a frame of ours wrong: the same once more would end the next connection. */
+const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
 /** A client of one app. It connects at once, and again whenever the connection is lost, until `close()`. */
 export class Fanfare {
-  readonly #address: string;
-  readonly #Socket: SocketClass;
-  readonly #token: TokenSource | undefined;
-  readonly #queueMax: number;
   readonly #clock: Clock;
-  readonly #fetch: NonNullable<Options["fetch"]>;
-  readonly #backoff: Backoff;
+  readonly #tokens: Tokens;
   readonly #events = new Emitter<Events>();
   readonly #subscriptions = new Map<string, Subscription>();
-  readonly #renewal: Renewal;
-  /** Commands that wait for a connection, in the order in which they were given. */
-  #queue: Command[] = [];
-  #queueBytes = 0;
-  #state: State = "connecting";
-  #link: Link | undefined;
-  #connection: string | undefined;
-  /** When the last connection was welcomed; 0 before the first. */
-  #connectedAt = 0;
-  /** Counts attempts, so that what belongs to an earlier one is known when it comes late. */
-  #attempt = 0;
-  #cancelTimer: () => void = () => {};
-  readonly #onOnline = () => this.#dialNow();
+  readonly #queue: Queue;
+  readonly #session: Session;
+  /** For those who wait for `connect`. */
+  #opened: Deferred<void> | undefined;
 
   /** @param url The app's URL, as the dashboard shows it: `https://…/v1/apps/app_…`. */
   constructor(url: string, options: Options = {}) {
-    this.#address = socketAddress(url);
-    this.#Socket = options.WebSocket ?? platformSocket();
-    this.#token = options.token;
-    this.#queueMax = options.queueMax ?? QUEUE_MAX;
-    this.#clock = options.clock ?? systemClock;
-    this.#fetch = options.fetch ?? ((address) => fetch(address));
-    this.#backoff = new Backoff(this.#clock);
-    this.#renewal = new Renewal({
-      clock: this.#clock,
-      send: (kind, body, settle) => this.#sendNow({ kind, body, settle, replay: false }),
-      token: () => getToken(this.#token, this.#clock),
-      error: (error) => this.#report(error),
+    const clock = (this.#clock = options.clock ?? systemClock);
+    this.#tokens = new Tokens(options.token, clock);
+    const { queueMax: countMax = QUEUE_MAX, queueBytesMax: bytesMax = QUEUE_BYTES_MAX } = options;
+    this.#queue = new Queue({ clock, countMax, bytesMax });
+    this.#session = new Session({
+      address: socketAddress(url),
+      Socket: options.WebSocket ?? platformSocket(),
+      clock,
+      fetch: options.fetch ?? ((address) => fetch(address)),
+      tokens: this.#tokens,
+      first: () => this.#all().flatMap((subscription) => subscription.open() ?? []),
+      onState: (change) => this.#entered(change),
+      onConnected: (link, hello) => {
+        // Subscriptions first: who publishes next may want to hear it.
+        for (const subscription of this.#all()) subscription.attach();
+        this.#queue.open(link, hello.limits?.publish_connection);
+      },
+      onPush: (push, size) => this.#push(push, size),
+      onLost: (error, unanswered) => this.#lost(error, unanswered),
+      onEnd: (state, error) => this.#ended(state, error),
+      onError: (error) => this.#report(error),
     });
-    this.#start();
+    if (options.autoConnect !== false) this.#session.open();
   }
 
   get state(): State {
-    return this.#state;
+    return this.#session.state;
   }
 
   /** The id of the live connection. */
   get connection(): string | undefined {
-    return this.#connection;
+    return this.#session.hello?.connection;
+  }
+
+  /** Who the live connection is, by its token. */
+  get user(): string | undefined {
+    return this.#session.hello?.user;
+  }
+
+  /** What the app lets the live connection do. */
+  get limits(): Limits | undefined {
+    return this.#session.hello?.limits;
   }
 
   /** A channel by name. Nothing is sent until something is asked of it. */
@@ -117,154 +115,94 @@ export class Fanfare {
     return this.#events.on(name, listener);
   }
 
-  /** Connects again after `closed` or `failed`; otherwise it does nothing. */
-  connect(): void {
-    if (this.#state !== "closed" && this.#state !== "failed") return;
-    this.#enter("connecting");
-    this.#start();
+  /**
+   * Resolves when connected, and connects again after `closed` or `failed`. It fails when the client is closed or
+   * coming back would be of no use; as long as the network is at fault it waits.
+   */
+  connect(): Promise<void> {
+    if (this.state === "connected") return Promise.resolve();
+    const opened = (this.#opened ??= deferred());
+    // Who does not wait for it listens to states.
+    opened.promise.catch(() => {});
+    this.#session.open();
+    return opened.promise;
+  }
+
+  /**
+   * Gives the server a new token over the live connection: the one given, or what the provider returns now. Rights
+   * change in place. Without a connection the next one uses it.
+   */
+  refresh(token?: string): Promise<void> {
+    if (token === undefined) this.#tokens.forget();
+    else this.#tokens.give(token);
+    return this.#session.renew();
+  }
+
+  /** Asks the server for a sign of life; the answer is how many milliseconds it took. */
+  async ping(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const settle = ({ error }: Answer) => {
+        if (error === undefined) resolve(this.#clock.now() - (ping.sentAt ?? 0));
+        else reject(error);
+      };
+      const ping: Command = { kind: "ping", body: "{}", settle };
+      if (!this.#session.send(ping)) {
+        reject(clientError("connection_lost", "there is no connection", { retryable: true }));
+      }
+    });
   }
 
   /** Ends the connection and every subscription. Commands without an answer fail with `closed`. */
   close(): void {
-    if (this.#state === "closed") return;
-    this.#stop(clientError("closed", "the client was closed"));
-    for (const subscription of [...this.#subscriptions.values()]) subscription.end();
-    this.#enter("closed");
+    this.#session.close();
   }
 
-  #start(): void {
-    this.#backoff.reset();
-    globalThis.addEventListener?.("online", this.#onOnline);
-    this.#after(0);
+  #all(): Subscription[] {
+    return [...this.#subscriptions.values()];
   }
 
-  /** Ends the attempt or connection there is; everything that waits fails with the error. */
-  #stop(error: FanfareError): void {
-    globalThis.removeEventListener?.("online", this.#onOnline);
-    const unanswered = this.#drop();
-    for (const command of [...unanswered, ...this.#takeQueue()]) command.settle({ error });
-  }
-
-  /** Lets go of the link, and answers what it had not answered. */
-  #drop(): Command[] {
-    this.#attempt += 1;
-    this.#cancelTimer();
-    this.#renewal.stop();
-    const unanswered = this.#link?.close() ?? [];
-    this.#link = undefined;
-    this.#connection = undefined;
-    return unanswered;
-  }
-
-  #after(wait: number): void {
-    this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(wait, () => void this.#dial());
-  }
-
-  /** The network came back: no reason to wait longer. */
-  #dialNow(): void {
-    if (this.#state === "reconnecting" && this.#link === undefined) this.#after(0);
-  }
-
-  async #dial(): Promise<void> {
-    const attempt = ++this.#attempt;
-    let token: string | undefined;
-    try {
-      token = await getToken(this.#token, this.#clock);
-    } catch (error) {
-      if (attempt !== this.#attempt) return;
-      this.#report(error as FanfareError);
-      return this.#lost(error as FanfareError, []);
+  #entered(change: StateChange): void {
+    if (change.state === "connected") {
+      this.#opened?.resolve();
+      this.#opened = undefined;
     }
-    if (attempt !== this.#attempt) return;
-    this.#link = new Link({
-      Socket: this.#Socket,
-      address: this.#address,
-      clock: this.#clock,
-      token,
-      onHello: (hello) => this.#connected(hello),
-      onPush: (push) => this.#push(push),
-      onLost: (error, unanswered) => this.#lost(error, unanswered),
-    });
+    this.#events.emit("state", change);
   }
 
-  #connected(hello: Hello): void {
-    this.#connection = hello.connection;
-    this.#connectedAt = this.#clock.now();
-    this.#enter("connected");
-    // A listener may have closed it.
-    if (this.#state !== "connected") return;
-    if (typeof this.#token === "function") this.#renewal.start(hello.expires_ms);
-    // Subscriptions first: who publishes next may want to hear it.
-    for (const subscription of [...this.#subscriptions.values()]) subscription.attach();
-    for (const command of this.#takeQueue()) this.#link?.send(command);
+  #lost(error: FanfareError, unanswered: readonly Command[]): void {
+    for (const subscription of this.#all()) subscription.detach();
+    const again = (command: Command) => command.order !== undefined && !OUR_FAULT.includes(error.closeCode ?? 0);
+    this.#queue.shut(unanswered.filter(again));
+    for (const command of unanswered) if (!again(command)) command.settle({ error });
   }
 
-  #lost(error: FanfareError, unanswered: Command[]): void {
-    const wasConnected = this.#state === "connected";
-    this.#drop();
-    if (wasConnected && this.#clock.now() - this.#connectedAt >= STABLE_MS) this.#backoff.reset();
-    for (const subscription of this.#subscriptions.values()) subscription.detach();
-    for (const command of unanswered) if (!command.replay) command.settle({ error });
-    const again = unanswered.filter((command) => command.replay);
-    this.#queue.unshift(...again);
-    this.#queueBytes += again.reduce((bytes, command) => bytes + command.body.length, 0);
-
-    const retry = error.retry;
-    if (retry === "never" || (retry === "token" && typeof this.#token !== "function")) return this.#fail(error);
-    // What only needs a new token, or another node, is tried at once; a second time in a row it waits like the rest.
-    const soon = retry === "token" && this.#backoff.fresh;
-    const wait = this.#backoff.next(error.retryAfterMs);
-    const retryInMs = soon ? (error.retryAfterMs ?? 0) : wait;
-    this.#after(retryInMs);
-    this.#enter("reconnecting", error, retryInMs);
-    if (this.#connectedAt === 0 && error.closeCode === 1006) void this.#askWhy();
+  #ended(state: "closed" | "failed", error: FanfareError): void {
+    this.#queue.shut([]);
+    this.#queue.fail(error);
+    for (const subscription of this.#all()) subscription.end(state === "failed" ? error : undefined);
+    this.#opened?.reject(error);
+    this.#opened = undefined;
   }
 
-  /** WebSockets do not say why a handshake was refused. For an app that is not there, the same URL says it to `fetch`. */
-  async #askWhy(): Promise<void> {
-    const problem = await this.#fetch(this.#address.replace(/^ws/, "http"))
-      .then((answer) => answer.json())
-      .catch(() => undefined);
-    if (problem?.code === "not_found" && this.#state === "reconnecting" && this.#connectedAt === 0) {
-      this.#fail(new FanfareError(problem));
-    }
-  }
-
-  #fail(error: FanfareError): void {
-    this.#stop(error);
-    for (const subscription of [...this.#subscriptions.values()]) subscription.end(error);
-    this.#enter("failed", error);
-  }
-
-  #push(push: Inbound): void {
-    const { msg, recovery, unsubscribed, reconnect } = push;
-    if (msg !== undefined) this.#subscriptions.get(msg.channel)?.onMessage(msg);
+  #push(push: Inbound, size: number): void {
+    const { msg, recovery, unsubscribed, reconnect, notice, error } = push;
+    if (msg !== undefined) this.#subscriptions.get(msg.channel)?.onMessage(msg, size);
     else if (recovery !== undefined) this.#subscriptions.get(recovery.channel)?.onRecovery(recovery);
     else if (unsubscribed !== undefined) {
       const { channel, error } = unsubscribed;
       this.#subscriptions.get(channel)?.onUnsubscribed(new FanfareError(error, { channel }));
-    } else if (reconnect !== undefined) this.#moveIn(reconnect.after_ms);
+    } else if (reconnect !== undefined) this.#session.moveIn(reconnect.after_ms);
+    else if (notice !== undefined) {
+      if (notice.kind === "token_expiring") this.#session.expiring(notice["expires_ms"] as number | undefined);
+      this.#events.emit("notice", notice);
+    } else if (error !== undefined) this.#report(new FanfareError(error));
   }
 
-  /** The server asks to come back in a while, on a new connection. */
-  #moveIn(wait: number): void {
-    this.#cancelTimer();
-    this.#cancelTimer = this.#clock.after(wait, () => {
-      const moving = new FanfareError(
-        { code: "moving", detail: "the server asked to reconnect", retryable: true },
-        { closeCode: 4200 },
-      );
-      this.#lost(moving, this.#link?.close() ?? []);
-    });
-  }
-
-  #subscribe(name: string, start: Pick<SubscribeOptions, "position" | "rewind">): Subscription {
+  #subscribe(name: string, start: Start): Subscription {
     const port: Port = {
-      send: (kind, body, settle) =>
-        this.#sendNow({ kind, body: JSON.stringify(body), channel: name, settle, replay: false }),
-      backoff: () => new Backoff(this.#clock),
-      after: (milliseconds, run) => this.#clock.after(milliseconds, run),
+      clock: this.#clock,
+      ready: () => this.#session.ready,
+      send: (command) => this.#session.send(command),
       gap: (gap) => this.#events.emit("gap", gap),
       error: (error) => this.#report(error),
       ended: (subscription) => {
@@ -276,12 +214,6 @@ export class Fanfare {
     return subscription;
   }
 
-  #sendNow(command: Command): boolean {
-    if (this.#state !== "connected" || this.#link === undefined) return false;
-    this.#link.send(command);
-    return true;
-  }
-
   /** Sends a command, or lets it wait for a connection. It is answered once, whatever happens to connections. */
   #command(kind: CommandKind, body: string, channel: string): Promise<unknown> {
     const { promise, resolve, reject } = deferred<unknown>();
@@ -291,59 +223,12 @@ export class Fanfare {
       if (error.code === "closed") promise.catch(() => {});
       reject(error);
     };
-    const command: Command = { kind, body, channel, settle, replay: true };
-    if (this.#state === "closed" || this.#state === "failed") {
-      reject(clientError("closed", `the client is ${this.#state}`, { channel }));
-    } else if (!this.#sendNow(command)) {
-      if (this.#queue.length >= this.#queueMax || this.#queueBytes + body.length > QUEUE_BYTES_MAX) {
-        reject(clientError("queue_full", "too much waits for a connection already", { channel, retryable: true }));
-      } else {
-        this.#queue.push(command);
-        this.#queueBytes += body.length;
-      }
-    }
+    if (this.state !== "closed" && this.state !== "failed") this.#queue.give(kind, body, channel, settle);
+    else reject(clientError("closed", `the client is ${this.state}`, { channel }));
     return promise;
-  }
-
-  #takeQueue(): Command[] {
-    const queue = this.#queue;
-    this.#queue = [];
-    this.#queueBytes = 0;
-    return queue;
-  }
-
-  #enter(state: State, reason?: FanfareError, retryInMs?: number): void {
-    const previous = this.#state;
-    this.#state = state;
-    this.#events.emit("state", { state, previous, reason, retryInMs });
   }
 
   #report(error: FanfareError): void {
     if (!this.#events.emit("error", error)) console.error(error);
   }
-}
-
-/** `https://host/v1/apps/app_…` → `wss://host/v1/apps/app_…/socket`. */
-function socketAddress(url: string): string {
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch (cause) {
-    throw clientError("invalid_url", `${JSON.stringify(url)} is no URL; the dashboard shows the app's`, { cause });
-  }
-  const scheme = { "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:" }[parsed.protocol];
-  if (scheme === undefined || !/\/v1\/apps\/[^/]+\/?$/.test(parsed.pathname) || parsed.search || parsed.hash) {
-    throw clientError("invalid_url", "the app's URL reads https://<gateway>/v1/apps/<app>");
-  }
-  return `${scheme}//${parsed.host}${parsed.pathname.replace(/\/$/, "")}/socket`;
-}
-
-function platformSocket(): SocketClass {
-  const found = (globalThis as { WebSocket?: SocketClass }).WebSocket;
-  if (found !== undefined) return found;
-  throw clientError(
-    "no_websocket",
-    "this platform has no WebSocket (Node has one from version 22): install the package `ws` and pass its class, " +
-      'new Fanfare(url, { WebSocket }) after import { WebSocket } from "ws"',
-  );
 }

@@ -8,10 +8,13 @@
  *
  * Start reading at `client.ts` (the life of connections), then `subscription.ts` (positions and recovery).
  */
-export { Fanfare, type Events, type Options, type State, type StateChange } from "./client.js";
+export { Fanfare, type Events, type Options } from "./client.js";
 export type { Channel, HistoryOptions, HistoryPage, Published } from "./channel.js";
 export { FanfareError, type ClientErrorCode, type ErrorCode, type ServerErrorCode } from "./errors.js";
 export type { Socket, SocketClass } from "./link.js";
 export type { Draft, Message } from "./message.js";
-export type { Gap, Handler, Rewind, Subscribed, SubscribeOptions } from "./subscription.js";
+export type { Gap, Handler } from "./delivery.js";
+export type { Limits, Notice, Rate } from "./protocol.js";
+export type { State, StateChange } from "./session.js";
+export type { Rewind, Start, Subscribed, SubscribeOptions } from "./subscription.js";
 export type { TokenSource } from "./token.js";

@@ -6,7 +6,22 @@ import type { Problem } from "./errors.js";
 
 export const SUBPROTOCOL = "fanfare.v1.json";
 
-export type CommandKind = "connect" | "refresh" | "subscribe" | "unsubscribe" | "publish" | "history" | "ping";
+export type CommandKind = "connect" | "refresh" | "subscribe" | "unsubscribe" | "publish" | "presence" | "history" | "ping";
+
+/** `max` a second, `burst` at once after a quiet time. */
+export interface Rate {
+  max: number;
+  burst: number;
+}
+
+/** What the app lets one client do, as the server tells it. */
+export interface Limits {
+  readonly message_bytes?: number;
+  readonly subscriptions?: number;
+  readonly publish_connection?: Rate;
+  readonly publish_channel?: Rate;
+  readonly command_rate?: Rate;
+}
 
 /** The answer to connect. */
 export interface Hello {
@@ -14,7 +29,17 @@ export interface Hello {
   user?: string;
   heartbeat_ms: number;
   expires_ms?: number;
-  limits?: Record<string, unknown>;
+  limits?: Limits;
+  /** A ticket that lets the next connection continue this one. */
+  resume?: string;
+  /** Whether it did, when a ticket was sent. */
+  resumed?: boolean;
+}
+
+/** What the server finds worth telling: `token_expiring`, `limit_near`. */
+export interface Notice {
+  readonly kind: string;
+  readonly [field: string]: unknown;
 }
 
 /** The answer to subscribe: everything after `<lineage>.<seq>` arrives. */
@@ -62,6 +87,7 @@ export interface Inbound {
   recovery?: WireRecovery;
   unsubscribed?: { channel: string; error: Problem };
   reconnect?: { after_ms: number };
+  notice?: Notice;
 }
 
 /** `body` is JSON already, so that a command waiting for a connection is weighed and written once. */

@@ -1,32 +1,27 @@
-import type { Backoff } from "./backoff.js";
+import { Backoff } from "./backoff.js";
+import type { Clock } from "./clock.js";
 import { deferred } from "./deferred.js";
+import { Delivery, type Gap, type Handler } from "./delivery.js";
 import { clientError, type FanfareError } from "./errors.js";
-import type { Answer } from "./link.js";
-import { type Message, readMessage } from "./message.js";
+import type { Answer, Command } from "./link.js";
+import { readMessage } from "./message.js";
 import type { SubscribedOk, WireMessage, WireRecovery } from "./protocol.js";
-import { RecentIds } from "./recent.js";
-
-/** A part of the channel that was missed and cannot be had any more. */
-export interface Gap {
-  readonly channel: string;
-  /** `epoch_changed`, `diverged`, `truncated`, `denied` or `too_old`. */
-  readonly reason: string;
-  /** The last position before it, and the one after which messages arrive again, as far as the server knows them. */
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-}
-
-/** Called with one message after another: the next waits until what this returned is done. */
-export type Handler<T = unknown> = (message: Message<T>) => unknown;
+import { Tokens, type TokenSource } from "./token.js";
 
 /** How far back a new subscription starts. */
 export type Rewind = { messages: number } | { ms: number };
 
-export interface SubscribeOptions {
+/** Where and with whose rights a subscription starts. */
+export interface Start {
   /** Start after this position, as a message or `position` gave it. */
   position?: string;
   /** Start this far back. Needs the right to read history. */
   rewind?: Rewind;
+  /** A channel token, or a function that gets one: the rights to this subscription alone. */
+  token?: TokenSource;
+}
+
+export interface SubscribeOptions extends Start {
   /** Called once for every gap, before any message after it. Without it the client's `gap` event tells. */
   onGap?: (gap: Gap) => unknown;
 }
@@ -41,19 +36,15 @@ export interface Subscribed {
 
 /** What a subscription needs of its client. */
 export interface Port {
-  /** Sends if connected; says whether it did. */
-  send(kind: "subscribe" | "unsubscribe", body: object, settle: (answer: Answer) => void): boolean;
-  backoff(): Backoff;
-  after(milliseconds: number, run: () => void): () => void;
+  readonly clock: Clock;
+  /** Whether commands go out. */
+  ready(): boolean;
+  /** Sends if it can; says whether it did. */
+  send(command: Command): boolean;
   gap(gap: Gap): unknown;
   error(error: FanfareError): void;
   /** The subscription is over; the client forgets it. */
   ended(subscription: Subscription): void;
-}
-
-interface Listener {
-  readonly handler: Handler;
-  readonly onGap: ((gap: Gap) => unknown) | undefined;
 }
 
 interface Waiter {
@@ -62,17 +53,6 @@ interface Waiter {
   readonly reject: (error: FanfareError) => void;
 }
 
-/** Something for the handlers, or nothing but a step forward; `position` is kept when it is done. */
-interface Entry {
-  readonly message?: Message;
-  readonly gap?: Gap;
-  readonly position: string;
-  readonly round: number;
-}
-
-const IDS_REMEMBERED = 10_000;
-const HELD_MAX = 10_000;
-
 /**
  * One channel on the wire, for all its handlers. What it wants outlives connections: it is subscribed again on each
  * new one, from the position after the last message whose handlers returned, and what comes twice is dropped.
@@ -80,61 +60,77 @@ const HELD_MAX = 10_000;
 export class Subscription {
   readonly channel: string;
   readonly #port: Port;
-  readonly #listeners: Listener[] = [];
-  readonly #waiters: Waiter[] = [];
-  readonly #seen = new RecentIds(IDS_REMEMBERED);
+  readonly #delivery: Delivery;
+  readonly #tokens: Tokens | undefined;
   readonly #backoff: Backoff;
-  #phase: "wanted" | "asked" | "live" | "full" | "ended" = "wanted";
+  #waiters: Waiter[] = [];
+  /** `token`: a channel token is being got; `full`: handlers are too slow, and the flow is stopped until they are through. */
+  #phase: "wanted" | "token" | "asked" | "live" | "full" | "ended" = "wanted";
   #cancelRetry: () => void = () => {};
-  #start: { position?: string; rewind?: Rewind };
+  /** Counts subscribe commands, so that the answer to an earlier one is known when it comes late. */
+  #asked = 0;
+  /** Until the first answer: where the caller wants to start. */
+  #start: Start | undefined;
+  /** A position of the server's own that it no longer knows. */
+  #unknown: string | undefined;
   #lineage = "";
   #seq = 0;
-  #handled: string | undefined;
-  #resume: string | undefined;
-  /** Counts the server's answers to subscribe; a gap makes what is held from before it no place to resume from. */
-  #round = 0;
-  #resumeRound = 0;
   #recovered: boolean | undefined;
-  #held: Entry[] = [];
-  #busy = false;
 
-  constructor(port: Port, channel: string, start: { position?: string; rewind?: Rewind }) {
+  constructor(port: Port, channel: string, start: Start) {
     this.#port = port;
     this.channel = channel;
     this.#start = start;
-    this.#resume = start.position;
-    this.#backoff = port.backoff();
+    this.#tokens = start.token === undefined ? undefined : new Tokens(start.token, port.clock);
+    this.#backoff = new Backoff(port.clock);
+    const { gap, error } = port;
+    this.#delivery = new Delivery({ channel, gap, error, emptied: () => this.#emptied() }, start.position);
   }
 
   /** The position after the last message whose handlers returned. */
   get position(): string | undefined {
-    return this.#handled;
+    return this.#delivery.handled;
   }
 
   listen(handler: Handler, onGap: ((gap: Gap) => unknown) | undefined): Promise<Subscribed> {
-    this.#listeners.push({ handler, onGap });
+    this.#delivery.listen(handler, onGap);
     if (this.#phase === "live") return Promise.resolve(this.#subscribed());
     const { promise, resolve, reject } = deferred<Subscribed>();
     this.#waiters.push({ promise, resolve, reject });
     return promise;
   }
 
-  /** Takes the handler away; says whether none is left. */
+  /** Takes the handler away; says whether nobody wants the subscription any more. */
   forget(handler: Handler | undefined): boolean {
-    const keep = handler === undefined ? [] : this.#listeners.filter((listener) => listener.handler !== handler);
-    this.#listeners.splice(0, Infinity, ...keep);
-    return keep.length === 0;
+    this.#delivery.forget(handler);
+    return !this.#delivery.wanted;
   }
 
-  /** A connection is there. */
-  attach(): void {
-    if (this.#phase !== "wanted") return;
-    const body = {
-      channel: this.channel,
-      ...(this.#resume !== undefined ? { position: this.#resume } : { rewind: this.#start.rewind }),
+  /** The subscribe command, where one is due. */
+  open(): Command | undefined {
+    if (this.#phase !== "wanted") return undefined;
+    this.#cancelRetry();
+    const token = this.#tokens?.atHand;
+    if (this.#tokens !== undefined && token === undefined) return this.#getToken(this.#tokens);
+    this.#phase = "asked";
+    const asked = ++this.#asked;
+    const { channel } = this;
+    const position = this.#delivery.resume;
+    const rewind = position === undefined ? this.#start?.rewind : undefined;
+    return {
+      kind: "subscribe",
+      body: JSON.stringify({ channel, position, rewind, token }),
+      channel,
+      settle: (answer) => {
+        if (asked === this.#asked && this.#phase === "asked") this.#answered(answer);
+      },
     };
-    const sent = this.#port.send("subscribe", body, (answer) => this.#answered(answer));
-    if (sent) this.#phase = "asked";
+  }
+
+  /** Subscribes, if a connection is there. */
+  attach(): void {
+    const command = this.#port.ready() ? this.open() : undefined;
+    if (command !== undefined) this.#port.send(command);
   }
 
   /** The connection is gone. */
@@ -143,13 +139,11 @@ export class Subscription {
     if (this.#phase !== "ended" && this.#phase !== "full") this.#phase = "wanted";
   }
 
-  onMessage(wire: WireMessage): void {
+  onMessage(wire: WireMessage, size: number): void {
     if (this.#phase !== "live" || wire.seq <= this.#seq) return;
-    if (this.#held.length >= HELD_MAX) return this.#overflow();
-    this.#seq = wire.seq;
     const message = readMessage(wire, this.channel, this.#lineage);
-    const entry = { position: message.position, round: this.#round };
-    this.#hold(this.#seen.add(message.id) ? { ...entry, message } : entry);
+    if (!this.#delivery.hold({ message, position: message.position, size })) return this.#overflow();
+    this.#seq = wire.seq;
   }
 
   onRecovery(push: WireRecovery): void {
@@ -171,8 +165,7 @@ export class Subscription {
     const asked = this.#phase === "asked" || this.#phase === "live";
     this.#phase = "ended";
     this.#cancelRetry();
-    this.#held = [];
-    this.#listeners.length = 0;
+    this.#delivery.clear();
     this.#port.ended(this);
     const why = refusal ?? clientError("closed", `unsubscribed from ${this.channel}`, { channel: this.channel });
     for (const { promise, reject } of this.#waiters.splice(0)) {
@@ -180,22 +173,28 @@ export class Subscription {
       if (refusal === undefined) promise.catch(() => {});
       reject(why);
     }
-    const told = refusal === undefined && asked && this.#port.send("unsubscribe", { channel: this.channel }, done);
-    if (!told) done();
+    if (refusal !== undefined || !asked || !this.#unsubscribe(done)) done();
+  }
+
+  #unsubscribe(done: () => void): boolean {
+    const { channel } = this;
+    return this.#port.send({ kind: "unsubscribe", body: JSON.stringify({ channel }), channel, settle: () => done() });
   }
 
   #answered({ ok, error }: Answer): void {
-    if (this.#phase !== "asked") return;
     if (error !== undefined) {
       this.#phase = "wanted";
       return this.#refused(error);
     }
     this.#phase = "live";
     this.#backoff.reset();
-    this.#start = {};
+    this.#start = undefined;
     const subscribed = ok as SubscribedOk;
-    this.#recovered = subscribed.recovered;
-    this.#continueFrom(subscribed);
+    const from = this.#unknown;
+    this.#unknown = undefined;
+    this.#recovered = from === undefined ? subscribed.recovered : false;
+    if (from === undefined) this.#continueFrom(subscribed);
+    else this.#continueFrom({ ...subscribed, recovered: false, reason: "invalid_position", from });
     for (const waiter of this.#waiters.splice(0)) waiter.resolve(this.#subscribed());
   }
 
@@ -205,23 +204,28 @@ export class Subscription {
 
   /** The server says from where on everything arrives, and whether something before that is lost. */
   #continueFrom(start: SubscribedOk | WireRecovery): void {
-    this.#round += 1;
     this.#lineage = start.lineage;
     this.#seq = start.seq;
+    const { channel } = this;
+    const lost = start.recovered === false;
     const position = `${start.lineage}.${start.seq}`;
-    const entry = { position, round: this.#round };
-    if (start.recovered !== false) return this.#hold(entry);
-    // What is held from before the gap is handled still, but resuming there would only tell of the gap again.
-    this.#resume = position;
-    this.#resumeRound = this.#round;
-    const gap = { channel: this.channel, reason: start.reason ?? "", from: start.from, to: start.to };
-    this.#hold({ ...entry, gap });
+    const gap = lost ? { channel, reason: start.reason ?? "", from: start.from, to: start.to ?? position } : undefined;
+    this.#delivery.begin(position, gap);
   }
 
   #refused(error: FanfareError): void {
-    if (error.retryable) {
+    const renew = this.#tokens?.renewable === true && error.retry === "token";
+    if (renew) this.#tokens?.forget();
+    // A position that the caller brought is the caller's to mend; one of the server's own is lost, and told as a gap.
+    const unknown = error.code === "invalid_position" && this.#start === undefined && this.#delivery.resume !== undefined;
+    if (unknown) {
+      this.#unknown = this.#delivery.resume;
+      this.#delivery.lose();
+    }
+    if (error.retryable || renew || unknown) {
+      const soon = unknown || (renew && this.#backoff.fresh);
       const wait = this.#backoff.next(error.retryAfterMs);
-      this.#cancelRetry = this.#port.after(wait, () => this.attach());
+      this.#cancelRetry = this.#port.clock.after(soon ? 0 : wait, () => this.attach());
       return;
     }
     // Who waits for `subscribe` is told by its promise; a subscription lost later has no promise left to tell.
@@ -229,77 +233,36 @@ export class Subscription {
     this.end(error);
   }
 
-  #hold(entry: Entry): void {
-    this.#held.push(entry);
-    this.#drain();
-  }
-
-  #drain(): void {
-    if (this.#busy) return;
-    this.#busy = true;
-    let entry: Entry | undefined;
-    while ((entry = this.#held.shift()) !== undefined) {
-      const current = entry;
-      const waits = this.#run(current);
-      if (waits.length === 0) {
-        this.#keep(current, true);
-        continue;
-      }
-      void Promise.all(waits).then((done) => {
-        this.#busy = false;
-        this.#keep(current, done.every(Boolean));
-        this.#drain();
-      });
-      return;
-    }
-    this.#busy = false;
-    if (this.#phase === "full") {
+  #getToken(tokens: Tokens): undefined {
+    this.#phase = "token";
+    const got = (then: () => void) => {
+      if (this.#phase !== "token") return;
       this.#phase = "wanted";
-      this.attach();
-    }
-  }
-
-  /** Calls the handlers; what is left to wait for says whether it went well. */
-  #run({ message, gap }: Entry): Promise<boolean>[] {
-    const waits: Promise<boolean>[] = [];
-    const call = (run: () => unknown) => {
-      try {
-        const result = run();
-        if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function") {
-          waits.push(Promise.resolve(result).then(() => true, (cause) => this.#failed(cause)));
-        }
-      } catch (cause) {
-        waits.push(Promise.resolve(this.#failed(cause)));
-      }
+      then();
     };
-    if (gap !== undefined) {
-      const told = this.#listeners.filter((listener) => listener.onGap !== undefined);
-      for (const listener of told) call(() => listener.onGap?.(gap));
-      if (told.length === 0) call(() => this.#port.gap(gap));
-    }
-    if (message !== undefined) for (const { handler } of [...this.#listeners]) call(() => handler(message));
-    return waits;
-  }
-
-  #failed(cause: unknown): false {
-    const detail = `a handler of ${this.channel} failed: ${cause instanceof Error ? cause.message : String(cause)}`;
-    this.#port.error(clientError("handler_failed", detail, { channel: this.channel, cause }));
-    return false;
-  }
-
-  /** Keeps the position of what is done. After a failed handler it stays, and the message may come once more. */
-  #keep(entry: Entry, well: boolean): void {
-    if (!well) {
-      if (entry.message !== undefined) this.#seen.delete(entry.message.id);
-      return;
-    }
-    this.#handled = entry.position;
-    if (entry.round >= this.#resumeRound) this.#resume = entry.position;
+    tokens.fresh().then(
+      () => {
+        // Its end is the server's to tell: it serves until it is refused.
+        tokens.keep(Infinity);
+        got(() => this.attach());
+      },
+      (error: FanfareError) =>
+        got(() => {
+          this.#port.error(error);
+          this.#refused(error);
+        }),
+    );
   }
 
   /** Handlers are too slow: stop the flow, and fetch the rest from history once they are through. */
   #overflow(): void {
     this.#phase = "full";
-    this.#port.send("unsubscribe", { channel: this.channel }, () => {});
+    this.#unsubscribe(() => {});
+  }
+
+  #emptied(): void {
+    if (this.#phase !== "full") return;
+    this.#phase = "wanted";
+    this.attach();
   }
 }

@@ -59,6 +59,8 @@ export class FakeSocket {
   onclose: ((event: unknown) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
   readonly sent: Sent[] = [];
+  /** How many commands each frame held. */
+  readonly frames: number[] = [];
   closed = false;
 
   constructor(
@@ -67,7 +69,9 @@ export class FakeSocket {
   ) {}
 
   send(text: string): void {
-    this.sent.push(JSON.parse(text));
+    const commands = text.split("\n").map((line) => JSON.parse(line) as Sent);
+    this.sent.push(...commands);
+    this.frames.push(commands.length);
   }
 
   close(): void {

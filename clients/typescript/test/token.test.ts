@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { renewAfter } from "../src/token.js";
-import { World } from "./fake.js";
+import { settled, World } from "./fake.js";
 
 test("a token is renewed a minute before its end, or in the last fifth of a short life", () => {
   assert.equal(renewAfter(3_600_000), 3_540_000);
@@ -28,6 +28,7 @@ test("the provider is called at connect and in good time, by the server's clock"
   await world.clock.pass(8_000);
   assert.deepEqual(socket.last("refresh")["refresh"], { token: "token 2" });
   socket.ok("refresh", { expires_ms: 1_200_000 });
+  await settled();
   assert.equal(socket.count("ping"), 2, "the next renewal is planned");
 });
 
@@ -59,6 +60,7 @@ test("a refused renewal is reported and tried again", async () => {
     await world.clock.pass(20_000);
   }
   socket.refuse("refresh", { code: "token_invalid" });
+  await settled();
   assert.deepEqual(world.errors.map((error) => error.code), ["token_invalid"]);
   await world.clock.pass(1_100);
   assert.equal(socket.count("refresh"), 2);
