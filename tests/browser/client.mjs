@@ -51,3 +51,23 @@ for (const place of ["page", "worker"]) {
     clean(faults);
   });
 }
+
+test("a long message comes compressed and whole, and goes so", async () => {
+  const { page, faults } = await visit(browser);
+  await page.goto(`http://127.0.0.1:${site.address().port}/page`);
+  const said = await page.evaluate(async (url) => {
+    const socket = new WebSocket(url.replace("http", "ws") + "/socket", "fanfare.v1.json");
+    await new Promise((resolve) => (socket.onopen = resolve));
+    const data = Array.from({ length: 2_000 }, (_, at) => `line ${at} ü€😀`).join();
+    const message = new Promise((resolve) => {
+      socket.onmessage = ({ data }) => data.startsWith('{"msg"') && resolve(JSON.parse(data).msg.data);
+    });
+    socket.send('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"demo:long"}}');
+    socket.send(JSON.stringify({ id: 3, publish: { channel: "demo:long", data } }));
+    const whole = (await message) === data;
+    socket.close();
+    return { whole, extensions: socket.extensions };
+  }, appUrl);
+  assert.ok(said.whole && said.extensions.startsWith("permessage-deflate"), JSON.stringify(said));
+  clean(faults);
+});

@@ -18,7 +18,8 @@ use fanfare_core::{
 };
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
-    Caller, Handshake, Inbound, MemoryBroker, MemoryOptions, Node, NodeOptions, Reader, ReceiveError, Sink, SystemClock,
+    Caller, Handshake, Inbound, MemoryBroker, MemoryOptions, Node, NodeOptions, Reader, ReceiveError, Sink,
+    SystemClock, Wire,
 };
 use sha2::{Digest, Sha256};
 
@@ -101,7 +102,7 @@ fn node() -> (Arc<Node>, Caller) {
     (node, caller)
 }
 
-async fn fan_out(subscribers: usize, channels: usize) -> (f64, f64) {
+async fn fan_out((subscribers, channels): (usize, usize), wire: Wire, text: &str) -> (f64, f64) {
     let (node, caller) = node();
     let app = caller.app();
     let mut connections = tokio::task::JoinSet::new();
@@ -113,7 +114,8 @@ async fn fan_out(subscribers: usize, channels: usize) -> (f64, f64) {
         let permit = node.admit_connection(&app, &Handshake::default()).expect("there is room");
         let node = Arc::clone(&node);
         connections.spawn(async move {
-            node.serve_connection(permit, Handshake::default(), Script(script), Box::new(Void)).await;
+            node.serve_connection(permit, Handshake { wire, ..Handshake::default() }, Script(script), Box::new(Void))
+                .await;
         });
     }
     for _ in 0..1_000 {
@@ -121,7 +123,7 @@ async fn fan_out(subscribers: usize, channels: usize) -> (f64, f64) {
     }
     let names: Vec<ChannelName> =
         (0..channels).map(|index| ChannelName::parse(&format!("c:{index}")).expect("valid")).collect();
-    let data = serde_json::value::RawValue::from_string(format!("\"{}\"", "x".repeat(126))).expect("JSON");
+    let data = serde_json::value::RawValue::from_string(format!("\"{text}\"")).expect("JSON");
     let (mut per_publish, mut per_delivery) = (f64::MAX, f64::MAX);
     for _ in 0..RUNS {
         let before = node.stats(app.id).expect("known").messages_out;
@@ -146,12 +148,42 @@ async fn fan_out(subscribers: usize, channels: usize) -> (f64, f64) {
     (per_publish, per_delivery)
 }
 
+/// A kilobyte that compresses as text does.
+fn words() -> String {
+    let mut number = 7_u64;
+    let mut out = String::new();
+    while out.len() < 1_000 {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.push_str(["price ", "of item ", "changed ", "to ", "today "][(number >> 33) as usize % 5]);
+        out.push_str(&(number >> 54).to_string());
+    }
+    out
+}
+
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    println!("{:>12} {:>9} {:>14} {:>15}", "subscribers", "channels", "ns a publish", "ns a delivery");
-    for (subscribers, channels) in [(1, 1), (100, 1), (1_000, 1), (10_000, 1), (1_000, 1_000), (10_000, 10_000)] {
-        let (publish, delivery) = runtime.block_on(fan_out(subscribers, channels));
-        println!("{subscribers:>12} {channels:>9} {publish:>14.0} {delivery:>15.1}");
+    println!(
+        "{:>12} {:>9} {:>6} {:>8} {:>13} {:>14}",
+        "subscribers", "channels", "bytes", "deflate", "ns a publish", "ns a delivery"
+    );
+    let deflate = Wire::NativeJsonDeflate { window_bits: 15 };
+    let (short, long) = ("x".repeat(126), words());
+    for (size, wire, text) in [
+        ((1, 1), Wire::NativeJson, &short),
+        ((100, 1), Wire::NativeJson, &short),
+        ((1_000, 1), Wire::NativeJson, &short),
+        ((10_000, 1), Wire::NativeJson, &short),
+        ((1_000, 1_000), Wire::NativeJson, &short),
+        ((10_000, 10_000), Wire::NativeJson, &short),
+        ((100, 1), Wire::NativeJson, &long),
+        ((100, 1), deflate, &long),
+        ((1_000, 1), Wire::NativeJson, &long),
+        ((1_000, 1), deflate, &long),
+    ] {
+        let (publish, delivery) = runtime.block_on(fan_out(size, wire, text));
+        let ((subscribers, channels), bytes) = (size, text.len());
+        let compressed = if wire == deflate { "yes" } else { "no" };
+        println!("{subscribers:>12} {channels:>9} {bytes:>6} {compressed:>8} {publish:>13.0} {delivery:>14.1}");
     }
 }

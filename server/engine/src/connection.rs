@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit};
+use fanfare_protocol::Frame;
 use fanfare_protocol::native::{self, Command, CommandError};
 
 use crate::broker::{BrokerError, Page};
@@ -79,7 +80,7 @@ pub(crate) fn serve<R: Reader>(
 /// What a command that had to wait has come to.
 enum Done {
     /// Its answer.
-    Reply(Bytes),
+    Reply(Frame),
     /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
     Page { ticket: Ticket, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
 }
@@ -184,7 +185,7 @@ impl Connection {
             Verdict::Stay(lost) => {
                 for (channel, slot, problem) in lost {
                     self.leave(slot);
-                    self.reply(native::push_unsubscribed(&channel, &problem).websocket().clone());
+                    self.reply(&native::push_unsubscribed(&channel, &problem));
                 }
                 self.renew_caller();
                 // A key may end sooner than it did.
@@ -235,7 +236,7 @@ impl Connection {
                 return self.close(reader, ErrorCode::HeartbeatTimeout);
             }
             self.probed = true;
-            self.reply(reader.ping_frame());
+            self.say(reader.ping_frame());
         }
         self.schedule(now_s);
     }
@@ -323,7 +324,7 @@ impl Connection {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
                 self.heard();
-                pongs.iter().for_each(|payload| self.reply(reader.pong_frame(payload)));
+                pongs.iter().for_each(|payload| self.say(reader.pong_frame(payload)));
                 match self.phase {
                     Phase::Open if goodbye => {
                         self.say_goodbye(reader, NORMAL, "");
@@ -380,9 +381,15 @@ impl Connection {
         moved
     }
 
-    fn reply(&mut self, frame: Bytes) {
-        self.replies_bytes += frame.len();
-        self.replies.push(frame);
+    /// An answer or push, in whatever way this connection's transport carries it.
+    fn reply(&mut self, frame: &Frame) {
+        self.say(self.outbox.own(frame));
+    }
+
+    /// Bytes as they go to the transport.
+    fn say(&mut self, bytes: Bytes) {
+        self.replies_bytes += bytes.len();
+        self.replies.push(bytes);
     }
 
     fn take_replies(&mut self) -> Vec<Bytes> {

@@ -35,5 +35,6 @@ pub use node::{
     ChannelInfo, ChannelsPage, ChannelsQuery, Direction, Handshake, HistoryPage, HistoryQuery, MintRequest, Node,
     NodeOptions, Published, Quota,
 };
+pub use outbox::Wire;
 pub use stats::{AppFigures, NodeFigures};
 pub use transport::{Inbound, Reader, ReceiveError, Sink};

@@ -73,6 +73,8 @@ pub struct Handshake {
     pub origin: Option<String>,
     /// A token from a header or the subprotocol list; one in `connect` goes before it.
     pub token: Option<String>,
+    /// What was agreed on how messages are encoded.
+    pub wire: Wire,
 }
 
 /// What became of a publish.
@@ -426,7 +428,7 @@ impl Node {
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<R> {
         let id = ConnectionId::new(self.clock.unix_ms(), self.chance.next());
-        let outbox = Outbox::new(id, Wire::NativeJson, sink);
+        let outbox = Outbox::new(id, handshake.wire, sink);
         connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
     }
 

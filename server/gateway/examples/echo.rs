@@ -1,6 +1,6 @@
 //! The shipped WebSocket layer as an echo server, for conformance suites: `cargo run --example echo -- 9001`.
 //!
-//! Text and binary, messages to 16 MiB in any number of frames, any path. With a certificate and a key, both PEM, after
+//! Text and binary, messages to 16 MiB in any number of frames, any path, with permessage-deflate where it is offered. With a certificate and a key, both PEM, after
 //! the port it speaks TLS.
 
 use std::error::Error;
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: echo [port [certificate.pem key.pem]]".into()),
     };
     let listener = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    let echo = Echo { bounds: Options { message_bytes_max: 16 * 1024 * 1024, fragments_max: None } };
+    let echo = Echo { bounds: Options { message_bytes_max: 16 * 1024 * 1024, fragments_max: None, deflate: true } };
     listener::listen(listener, echo, tls, HttpOptions::default(), CancellationToken::new()).await;
     Ok(())
 }

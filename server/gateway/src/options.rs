@@ -25,6 +25,8 @@ pub struct Options {
     pub body_timeout_ms: u64,
     /// How many parts one message of a WebSocket may come in.
     pub fragments_max: u32,
+    /// Whether WebSockets may agree on permessage-deflate. Off, every message goes and comes as it is.
+    pub compression: bool,
     /// Bounds of HTTP itself.
     pub http: HttpOptions,
 }
@@ -39,6 +41,7 @@ impl Default for Options {
             body_bytes_max: 1024 * 1024,
             body_timeout_ms: 10_000,
             fragments_max: 64,
+            compression: true,
             http: HttpOptions::default(),
         }
     }

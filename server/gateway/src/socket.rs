@@ -15,8 +15,9 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use fanfare_api::ProblemDocument;
 use fanfare_core::{App, Limit};
-use fanfare_engine::{ConnectionPermit, Handshake};
+use fanfare_engine::{ConnectionPermit, Handshake, Wire};
 use fanfare_protocol::websocket;
+use fanfare_protocol::websocket::handshake::Spoken;
 use http::{HeaderMap, header};
 
 use crate::caller::{self, Exchange};
@@ -61,7 +62,8 @@ pub(crate) async fn open(
     let (parts, _body) = request.into_parts();
     let app = caller::app(&parts, &context)?;
     let request = Request::from_parts(parts, Body::empty());
-    let accepted = match handshake::judge(&request, SUBPROTOCOLS) {
+    let spoken = Spoken { subprotocols: SUBPROTOCOLS, deflate: context.options.compression };
+    let accepted = match handshake::judge(&request, spoken) {
         Ok(accepted) => accepted,
         Err(error) => {
             let mut response = Failure::from(error.problem()).into_response();
@@ -70,9 +72,13 @@ pub(crate) async fn open(
         }
     };
     let token = accepted.token.or_else(|| bearer(request.headers()));
-    let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned) };
+    let wire = accepted
+        .deflate
+        .map_or(Wire::NativeJson, |deflate| Wire::NativeJsonDeflate { window_bits: deflate.window_bits() });
+    let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned), wire };
     let permit = context.node.admit_connection(&app, &client)?;
-    let bounds = bounds(&app, context.options.fragments_max);
+    let bounds =
+        websocket::Options { deflate: accepted.deflate.is_some(), ..bounds(&app, context.options.fragments_max) };
     exchange.slot.put(Accepted { permit, handshake: client, bounds });
     Ok(handshake::switching(&accepted))
 }
@@ -89,5 +95,6 @@ fn bounds(app: &App, fragments_max: u32) -> websocket::Options {
     websocket::Options {
         message_bytes_max: usize::try_from(frame).unwrap_or(usize::MAX),
         fragments_max: Some(fragments_max),
+        deflate: false,
     }
 }

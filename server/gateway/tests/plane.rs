@@ -381,3 +381,69 @@ async fn stopping_ends_sockets_through_the_node_and_then_the_gateway() {
     while plane.tasks.join_next().await.is_some() {}
     assert!(TcpStream::connect(plane.addr).await.is_err(), "nobody listens any more");
 }
+
+/// Connects by hand, with an offer of permessage-deflate or none, and subscribes to `demo:a`. Answers come uncompressed.
+async fn subscribed_raw(plane: &Plane, offer: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(plane.addr).await.expect("connects");
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{offer}\r\n",
+        plane.url("/socket")
+    );
+    stream.write_all(request.as_bytes()).await.expect("writes");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("an answer"));
+    }
+    let agreed = String::from_utf8_lossy(&head).contains("sec-websocket-extensions: permessage-deflate");
+    assert_eq!(agreed, !offer.is_empty());
+    for command in [json!({"id": 1, "connect": {}}), json!({"id": 2, "subscribe": {"channel": "demo:a"}})] {
+        let command = command.to_string();
+        let length = u8::try_from(command.len()).expect("is short");
+        // A mask of zeros changes nothing.
+        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], command.as_bytes()].concat();
+        stream.write_all(&frame).await.expect("writes");
+        let (first, _) = read_frame(&mut stream).await;
+        assert_eq!(first, 0x81);
+    }
+    stream
+}
+
+async fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).await.expect("a frame");
+    let length = match head[1] {
+        126 => stream.read_u16().await.expect("a length").into(),
+        short => usize::from(short),
+    };
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await.expect("a payload");
+    (head[0], payload)
+}
+
+#[tokio::test]
+async fn one_compressed_form_reaches_all_who_agreed_and_the_plain_one_all_others() {
+    let plane = Plane::start(|_| ());
+    let agreed = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    let narrow = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n";
+    let mut plain = subscribed_raw(&plane, "").await;
+    let mut one = subscribed_raw(&plane, agreed).await;
+    let mut other = subscribed_raw(&plane, agreed).await;
+    let mut narrow = subscribed_raw(&plane, narrow).await;
+    // Short, of a length that fits the narrow window, and longer than that.
+    for (words, fits) in [(1, true), (30, true), (200, false)] {
+        let data = "as before ".repeat(words);
+        assert_eq!(plane.post("/channels/demo:a/messages", &json!({"data": data})).await.status, 200);
+        let (first, payload) = read_frame(&mut plain).await;
+        assert_eq!(first, 0x81);
+        let (head, deflated) = read_frame(&mut one).await;
+        assert_eq!(read_frame(&mut other).await, (head, deflated.clone()));
+        let to_narrow = read_frame(&mut narrow).await;
+        if words == 1 {
+            assert_eq!((head, &deflated), (0x81, &payload), "not worth it");
+        } else {
+            assert!(head == 0xc1 && deflated.len() < payload.len() / 2, "{} of {}", deflated.len(), payload.len());
+        }
+        assert_eq!(to_narrow, if fits { (head, deflated) } else { (0x81, payload) });
+    }
+}

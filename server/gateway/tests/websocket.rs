@@ -1,5 +1,8 @@
 //! The WebSocket layer, judged by an independent client and by raw bytes, over the echo server.
 
+#[path = "websocket/deflate.rs"]
+mod deflate;
+
 use std::io::{ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +50,7 @@ impl Server {
     ) -> Self {
         let listener = listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("binds");
         let addr = listener.local_addr().expect("is bound");
-        let echo = Echo { bounds: Options { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max } };
+        let echo = Echo { bounds: Options { message_bytes_max: MESSAGE_BYTES_MAX, fragments_max, deflate: true } };
         let (acceptor, certificate) = tls.unzip();
         let mut tasks = JoinSet::new();
         tasks.spawn(listener::listen(listener, echo, acceptor, http, CancellationToken::new()));

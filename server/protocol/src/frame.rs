@@ -7,7 +7,13 @@
 use bytes::Bytes;
 
 use crate::websocket::Opcode;
+use crate::websocket::deflate::deflate;
 use crate::websocket::encode::{HEADER_BYTES_MAX as HEADROOM, header};
+use crate::websocket::extension::WINDOW_BITS_MAX;
+use crate::websocket::header::RSV1;
+
+/// The shortest payload that is compressed. Below it little is saved: there is nothing yet to refer back to.
+const DEFLATE_BYTES_MIN: usize = 256;
 
 /// One encoded outbound message. Cloning shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +29,30 @@ impl Frame {
         let mut buffer = Vec::with_capacity(HEADROOM + payload_hint);
         buffer.resize(HEADROOM, 0);
         write(&mut buffer);
+        Self::finish(buffer, 0)
+    }
+
+    /// The same message compressed by itself, for WebSockets with permessage-deflate; itself where that saves little. The
+    /// payload refers back as far as it is long: who may only be sent a smaller window is sent the plain one.
+    #[must_use]
+    pub fn deflated(&self) -> Self {
+        let payload = &self.wire[usize::from(self.header)..];
+        if payload.len() < DEFLATE_BYTES_MIN {
+            return self.clone();
+        }
+        let Some(deflated) = deflate(payload, WINDOW_BITS_MAX, payload.len() - payload.len() / 8) else {
+            return self.clone();
+        };
+        let mut buffer = Vec::with_capacity(HEADROOM + deflated.len());
+        buffer.resize(HEADROOM, 0);
+        buffer.extend_from_slice(&deflated);
+        Self::finish(buffer, RSV1)
+    }
+
+    fn finish(mut buffer: Vec<u8>, bits: u8) -> Self {
         let length = buffer.len() - HEADROOM;
-        let (header, size) = header(Opcode::Text, true, length);
+        let (mut header, size) = header(Opcode::Text, true, length);
+        header[0] |= bits;
         buffer[HEADROOM - size..HEADROOM].copy_from_slice(&header[..size]);
         let wire = Bytes::from(buffer).slice(HEADROOM - size..);
         Self { wire, header: u8::try_from(size).expect("a header has at most ten bytes") }
@@ -34,6 +62,12 @@ impl Frame {
     #[must_use]
     pub const fn websocket(&self) -> &Bytes {
         &self.wire
+    }
+
+    /// How long the payload is.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.wire.len() - usize::from(self.header)
     }
 
     /// The payload alone.
@@ -61,5 +95,22 @@ mod tests {
             assert_eq!(frame.payload().len(), length);
             assert_eq!(frame.websocket().len(), header.len() + length);
         }
+    }
+
+    #[test]
+    fn a_message_is_compressed_where_that_saves_something() {
+        let said = r#"{"msg":{"channel":"room:9","data":"#.to_owned() + &"\"as before\",".repeat(60);
+        let plain = Frame::text(0, |out| out.extend_from_slice(said.as_bytes()));
+        let deflated = plain.deflated();
+        assert!(deflated.websocket().len() < plain.websocket().len() / 4);
+        assert_eq!(deflated.websocket()[0], 0xC1);
+        assert_eq!(deflated.payload_bytes(), deflated.payload().len());
+        let short = Frame::text(0, |out| out.extend_from_slice(&said.as_bytes()[..DEFLATE_BYTES_MIN - 1]));
+        assert_eq!(short.deflated(), short);
+        let digits: String =
+            (0..300_u32).map(|at| format!("{:08x}", at.wrapping_mul(2_654_435_761).rotate_left(at))).collect();
+        let twice = miniz_oxide::deflate::compress_to_vec(digits.as_bytes(), 9);
+        let twice = Frame::text(0, |out| out.extend_from_slice(&twice));
+        assert_eq!(twice.deflated(), twice);
     }
 }

@@ -4,33 +4,40 @@
 //! it was cut, and hands out whole messages and control frames. Frames to clients are never masked, so each is a
 //! function of its content alone ([`encode`]); messages that many get are made once, as a [`Frame`](crate::Frame).
 //!
+//! With permessage-deflate (RFC 7692) a message may come and go compressed, each by itself.
+//!
 //! The bounds are the decoder's first concern: a length is judged when it is declared, before any of it is kept; a
 //! message is bounded while it grows and in how many frames it comes; a connection that is between messages owns no
 //! buffer. Text is checked as it arrives, so that what cannot become UTF-8 ends at its first wrong byte.
 
 mod decoder;
+pub(crate) mod deflate;
 pub mod encode;
+pub(crate) mod extension;
 pub mod handshake;
-mod header;
+pub(crate) mod header;
 mod mask;
 #[cfg(test)]
 mod tests;
 
 pub use decoder::Decoder;
+pub use extension::Deflate;
 pub use header::Opcode;
 
 /// The bounds of what a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// The largest message, all of its frames together.
+    /// The largest message, all of its frames together, and inflated.
     pub message_bytes_max: usize,
     /// The most frames of one message, empty ones included; `None` bounds messages by bytes alone.
     pub fragments_max: Option<u32>,
+    /// Whether permessage-deflate was agreed, so that messages may come compressed.
+    pub deflate: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { message_bytes_max: 1024 * 1024, fragments_max: Some(64) }
+        Self { message_bytes_max: 1024 * 1024, fragments_max: Some(64), deflate: false }
     }
 }
 

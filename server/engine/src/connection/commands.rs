@@ -83,11 +83,11 @@ impl Connection {
     }
 
     fn answer(&mut self, id: u64, reply: &Reply) {
-        self.reply(native::reply(id, reply).websocket().clone());
+        self.reply(&native::reply(id, reply));
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
-        self.reply(native::error(id, problem).websocket().clone());
+        self.reply(&native::error(id, problem));
         // Before connect a refusal is the end: the close code says whether to come back, and with what.
         if self.session.subject().is_none() {
             self.close_with = Some(problem.code);
@@ -195,7 +195,7 @@ impl Connection {
 
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
-            Done::Reply(frame) => self.reply(frame),
+            Done::Reply(frame) => self.reply(&frame),
             Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
                 (Some(channel), None) => self.continued(ticket, &channel, page),
@@ -329,7 +329,7 @@ impl Connection {
                         Ok(appended) => native::reply(id, &published_reply(node.published(&key, appended))),
                         Err(error) => native::error(Some(id), &error.problem()),
                     };
-                    Done::Reply(frame.websocket().clone())
+                    Done::Reply(frame)
                 }));
             }
         }
@@ -358,7 +358,7 @@ impl Connection {
                 ),
                 Err(error) => native::error(Some(id), &error.problem()),
             };
-            Done::Reply(frame.websocket().clone())
+            Done::Reply(frame)
         });
         // What is local is there at once, and must be weighed before the next command is run.
         match read.as_mut().now_or_never() {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use fanfare_engine::{Inbound, Reader, ReceiveError, Sink};
-use fanfare_protocol::websocket::{self, encode};
+use fanfare_protocol::websocket::handshake::Spoken;
+use fanfare_protocol::websocket::{self, Deflate, Opcode, encode};
 use http::{Request, Response, StatusCode};
 
 use super::Link;
@@ -19,17 +20,17 @@ use super::websocket::WebSocketReader;
 /// Answers every message with itself, on any path.
 #[derive(Debug, Clone, Copy)]
 pub struct Echo {
-    /// What a client may send.
+    /// What a client may send, and whether permessage-deflate may be agreed: then every answer is compressed.
     pub bounds: websocket::Options,
 }
 
 impl Endpoint for Echo {
-    type Accepted = ();
+    type Accepted = Option<Deflate>;
 
-    async fn respond(&self, request: Request<Body>, slot: &Arc<Slot<()>>) -> Response<Body> {
-        match handshake::judge(&request, &[]) {
+    async fn respond(&self, request: Request<Body>, slot: &Arc<Slot<Option<Deflate>>>) -> Response<Body> {
+        match handshake::judge(&request, Spoken { subprotocols: &[], deflate: self.bounds.deflate }) {
             Ok(accepted) => {
-                slot.put(());
+                slot.put(accepted.deflate);
                 handshake::switching(&accepted)
             }
             Err(error) => {
@@ -41,17 +42,17 @@ impl Endpoint for Echo {
         }
     }
 
-    fn bounds(&self, (): &()) -> websocket::Options {
-        self.bounds
+    fn bounds(&self, deflate: &Option<Deflate>) -> websocket::Options {
+        websocket::Options { deflate: deflate.is_some(), ..self.bounds }
     }
 
     fn converse<L: Link>(
         &self,
-        (): (),
+        deflate: Option<Deflate>,
         reader: WebSocketReader<L>,
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<L> {
-        let mut conversation = Conversation { reader, sink, waiting: VecDeque::new(), ending: false };
+        let mut conversation = Conversation { reader, sink, deflate, waiting: VecDeque::new(), ending: false };
         std::future::poll_fn(move |context| conversation.poll(context))
     }
 }
@@ -59,6 +60,7 @@ impl Endpoint for Echo {
 struct Conversation<L> {
     reader: WebSocketReader<L>,
     sink: Box<dyn Sink>,
+    deflate: Option<Deflate>,
     waiting: VecDeque<Bytes>,
     /// The close frame is queued; what comes after is read only to see the end.
     ending: bool,
@@ -93,12 +95,16 @@ impl<L: Link> Conversation<L> {
     }
 
     fn poll_question(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReceiveError>> {
-        let (waiting, ending) = (&mut self.waiting, &mut self.ending);
+        let (waiting, ending, deflate) = (&mut self.waiting, &mut self.ending, self.deflate);
+        let message = |opcode, bytes: &[u8]| match deflate {
+            Some(agreed) => encode::deflated(opcode, bytes, agreed),
+            None => encode::frame(opcode, true, bytes),
+        };
         let mut closed = false;
         let received = self.reader.poll_receive(context, &mut |inbound| match inbound {
             _ if *ending => {}
-            Inbound::Text(text) => waiting.push_back(encode::text(text)),
-            Inbound::Binary(bytes) => waiting.push_back(encode::binary(bytes)),
+            Inbound::Text(text) => waiting.push_back(message(Opcode::Text, text.as_bytes())),
+            Inbound::Binary(bytes) => waiting.push_back(message(Opcode::Binary, bytes)),
             Inbound::Ping(payload) => waiting.push_back(encode::pong(payload)),
             Inbound::Pong => {}
             Inbound::Close => closed = true,

@@ -1,17 +1,17 @@
 //! The request that asks for a WebSocket, and its answers, as HTTP messages.
 
 use axum::body::Body;
-use fanfare_protocol::websocket::handshake::{Accepted, HandshakeError, accept};
+use fanfare_protocol::websocket::handshake::{Accepted, HandshakeError, Spoken, accept};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 
-/// Judges a request; `supported` are the subprotocols spoken, the preferred first.
+/// Judges a request.
 ///
 /// # Errors
 /// The first rule of RFC 6455 §4.2 that it breaks.
-pub fn judge<'a, B>(request: &'a Request<B>, supported: &[&'static str]) -> Result<Accepted<'a>, HandshakeError> {
+pub fn judge<'a, B>(request: &'a Request<B>, spoken: Spoken<'_>) -> Result<Accepted<'a>, HandshakeError> {
     let version = if request.version() == Version::HTTP_11 { "HTTP/1.1" } else { "" };
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    accept(request.method().as_str(), version, headers.into_iter(), supported)
+    accept(request.method().as_str(), version, headers.into_iter(), spoken)
 }
 
 /// The answer that turns the connection into a WebSocket.
@@ -23,7 +23,7 @@ pub fn switching(accepted: &Accepted<'_>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     for (name, value) in accepted.headers() {
-        let value = HeaderValue::from_str(value).expect("words and base64 are a header's value");
+        let value = HeaderValue::from_str(&value).expect("words and base64 are a header's value");
         response.headers_mut().insert(HeaderName::from_static(name), value);
     }
     response

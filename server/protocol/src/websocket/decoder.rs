@@ -1,5 +1,6 @@
 //! Bytes from a client to events.
 
+use super::deflate::Inflate;
 use super::header::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Opcode};
 use super::mask::unmask;
 use super::{Event, Goodbye, Options, Violation};
@@ -11,9 +12,12 @@ use super::{Event, Goodbye, Options, Violation};
 /// a few words.
 #[derive(Debug)]
 pub struct Decoder {
-    options: Options,
     /// What is not whole yet; nothing between messages.
     held: Option<Box<Held>>,
+    message_bytes_max: usize,
+    /// `u32::MAX` for as many as come.
+    fragments_max: u32,
+    deflate: bool,
     /// After a goodbye or a violation nothing is looked at.
     closed: bool,
 }
@@ -58,22 +62,51 @@ struct Assembly {
     /// How much of a text is known to be UTF-8; at most three bytes, the start of a character, are not.
     checked: usize,
     fragments: u32,
+    /// How many bytes of payload its frames have declared.
+    declared: u64,
+    /// Where it comes compressed.
+    inflate: Option<Inflate>,
 }
 
 impl Assembly {
-    const fn new(opcode: Opcode) -> Self {
-        Self { opcode, bytes: Vec::new(), checked: 0, fragments: 0 }
+    fn new(header: &Header) -> Self {
+        let inflate = header.deflated.then(Inflate::new);
+        Self { opcode: header.opcode, bytes: Vec::new(), checked: 0, fragments: 0, declared: 0, inflate }
     }
 
-    /// Appends a piece. What has arrived, not what was declared, decides how much memory is taken: a declaration
-    /// costs the client nothing. It doubles, but never beyond `bytes_max`.
-    fn append(&mut self, piece: &[u8], bytes_max: usize) -> Result<(), Violation> {
+    /// Takes a piece of it. What has arrived, not what was declared, decides how much memory is taken: a declaration
+    /// costs the client nothing.
+    fn take(&mut self, piece: &[u8], missing: u64, fin: bool, bytes_max: usize) -> Result<(), Violation> {
+        match &mut self.inflate {
+            Some(inflate) => inflate.push(piece, &mut self.bytes, bytes_max)?,
+            None => {
+                let last = self.bytes.len().saturating_add(usize::try_from(missing).unwrap_or(usize::MAX));
+                self.append(piece, if fin { last } else { bytes_max });
+            }
+        }
+        self.check()
+    }
+
+    /// All of its frames are there.
+    fn end(&mut self, bytes_max: usize) -> Result<(), Violation> {
+        match self.inflate.take() {
+            Some(inflate) => inflate.finish(&mut self.bytes, bytes_max),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends a piece. Memory doubles, but never beyond `bytes_max`.
+    fn append(&mut self, piece: &[u8], bytes_max: usize) {
         let needed = self.bytes.len() + piece.len();
         if needed > self.bytes.capacity() {
             let capacity = (self.bytes.capacity() * 2).min(bytes_max).max(needed);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
+    }
+
+    /// A text fails at its first byte that cannot become UTF-8.
+    fn check(&mut self) -> Result<(), Violation> {
         if self.opcode == Opcode::Text {
             self.checked += match std::str::from_utf8(&self.bytes[self.checked..]) {
                 Ok(text) => text.len(),
@@ -89,7 +122,17 @@ impl Decoder {
     /// A decoder at the start of a connection.
     #[must_use]
     pub const fn new(options: Options) -> Self {
-        Self { options, held: None, closed: false }
+        let fragments_max = match options.fragments_max {
+            Some(most) => most,
+            None => u32::MAX,
+        };
+        Self {
+            held: None,
+            message_bytes_max: options.message_bytes_max,
+            fragments_max,
+            deflate: options.deflate,
+            closed: false,
+        }
     }
 
     /// Decodes all of `input`, which is unmasked on the way, and calls `each` for everything that has become whole.
@@ -110,7 +153,9 @@ impl Decoder {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| {
-            let message = held.message.as_ref().map_or(0, |message| message.bytes.capacity());
+            let message = held.message.as_ref().map_or(0, |message| {
+                message.bytes.capacity() + if message.inflate.is_some() { Inflate::BYTES } else { 0 }
+            });
             size_of::<Held>() + held.control.capacity() + message
         })
     }
@@ -154,7 +199,7 @@ impl Decoder {
     fn next_header<'i>(&mut self, input: &'i mut [u8]) -> Result<(Option<Header>, &'i mut [u8]), Violation> {
         let before = self.held.as_ref().map_or(0, |held| held.header_bytes);
         if before == 0 {
-            if let Some((header, size)) = Header::parse(input)? {
+            if let Some((header, size)) = Header::parse(input, self.deflate)? {
                 return Ok((Some(header), &mut input[size..]));
             }
             if input.is_empty() {
@@ -164,7 +209,7 @@ impl Decoder {
         let held = self.held.get_or_insert_default();
         let taken = input.len().min(HEADER_BYTES_MAX - before);
         held.header[before..before + taken].copy_from_slice(&input[..taken]);
-        let Some((header, size)) = Header::parse(&held.header[..before + taken])? else {
+        let Some((header, size)) = Header::parse(&held.header[..before + taken], self.deflate)? else {
             held.header_bytes = before + taken;
             return Ok((None, &mut input[taken..]));
         };
@@ -175,37 +220,45 @@ impl Decoder {
     /// Judges a frame by what came before it and by the length it declares, before any of it is kept.
     fn admit(&self, header: &Header) -> Result<(), Violation> {
         let message = self.held.as_ref().and_then(|held| held.message.as_ref());
-        let (bytes, fragments) = match (header.opcode, message) {
+        let (declared, fragments, deflated) = match (header.opcode, message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, None) => return Err(Violation::protocol("a continuation has nothing to continue")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(Violation::protocol("a message began before the last one ended"));
             }
-            (Opcode::Continuation, Some(message)) => (message.bytes.len(), message.fragments + 1),
-            (Opcode::Text | Opcode::Binary, None) => (0, 1),
+            (Opcode::Continuation, Some(message)) => {
+                (message.declared, message.fragments.saturating_add(1), message.inflate.is_some())
+            }
+            (Opcode::Text | Opcode::Binary, None) => (0, 1, header.deflated),
         };
-        let room = (self.options.message_bytes_max - bytes) as u64;
-        if header.length > room {
+        let most = self.message_bytes_max as u64;
+        // A message is weighed while it is inflated. On the way it may be a little longer than it is: by an eighth where
+        // a sender knows no better than to write every byte in nine bits.
+        let most = if deflated { most.saturating_add(most / 8 + DEFLATED_BYTES_FREE) } else { most };
+        if header.length > most - declared {
             return Err(Violation::TOO_LARGE);
         }
-        match self.options.fragments_max {
-            Some(most) if fragments > most => Err(Violation::TOO_MANY_FRAGMENTS),
-            _ => Ok(()),
+        if fragments > self.fragments_max {
+            return Err(Violation::TOO_MANY_FRAGMENTS);
         }
+        Ok(())
     }
 
     /// How long the payload is, if all of it is here and it is something whole by itself.
     fn whole_length(&self, header: &Header, here: usize) -> Option<usize> {
         let alone =
             header.opcode.is_control() || header.fin && self.held.as_ref().is_none_or(|held| held.message.is_none());
-        usize::try_from(header.length).ok().filter(|length| alone && *length <= here)
+        let plain = alone && !header.deflated;
+        usize::try_from(header.length).ok().filter(|length| plain && *length <= here)
     }
 
     /// Makes room for a frame that comes in pieces, or is a piece of a message itself.
     fn begin(&mut self, header: &Header) {
         if !header.opcode.is_control() {
             let held = self.held.get_or_insert_default();
-            held.message.get_or_insert_with(|| Assembly::new(header.opcode)).fragments += 1;
+            let message = held.message.get_or_insert_with(|| Assembly::new(header));
+            message.fragments = message.fragments.saturating_add(1);
+            message.declared += header.length;
         }
     }
 
@@ -221,9 +274,7 @@ impl Decoder {
         let held = self.held.get_or_insert_default();
         match &mut held.message {
             Some(message) if !opcode.is_control() => {
-                let missing = usize::try_from(arriving.missing()).unwrap_or(usize::MAX);
-                let last = message.bytes.len().saturating_add(missing);
-                message.append(piece, if fin { last } else { self.options.message_bytes_max })?;
+                message.take(piece, arriving.missing(), fin, self.message_bytes_max)?;
             }
             _ => {
                 held.control.reserve_exact(CONTROL_BYTES_MAX - held.control.len());
@@ -238,7 +289,8 @@ impl Decoder {
         if opcode.is_control() {
             let payload = std::mem::take(&mut held.control);
             self.tell(opcode, &payload, each)?;
-        } else if fin && let Some(message) = held.message.take() {
+        } else if fin && let Some(mut message) = held.message.take() {
+            message.end(self.message_bytes_max)?;
             self.tell(message.opcode, &message.bytes, each)?;
         }
         Ok(true)
@@ -260,6 +312,9 @@ impl Decoder {
         Ok(())
     }
 }
+
+/// What a compressed message may take on the way beyond its own length, for the marks of its blocks.
+const DEFLATED_BYTES_FREE: u64 = 1_024;
 
 const NOT_UTF8: Violation = Violation::not_utf8("a text message is not UTF-8");
 

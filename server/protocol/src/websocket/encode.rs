@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::header::{CONTROL_BYTES_MAX, Opcode};
+use super::deflate::deflate;
+use super::extension::Deflate;
+use super::header::{CONTROL_BYTES_MAX, Opcode, RSV1};
 
 /// The longest header of an unmasked frame.
 pub(crate) const HEADER_BYTES_MAX: usize = 10;
@@ -19,6 +21,23 @@ pub fn text(message: &str) -> Bytes {
 #[must_use]
 pub fn binary(message: &[u8]) -> Bytes {
     frame(Opcode::Binary, true, message)
+}
+
+/// A message in one frame, compressed as agreed, however little that saves. Messages that many get are made once, as a
+/// [`Frame`](crate::Frame).
+///
+/// # Panics
+/// Never: DEFLATE does not double anything, whatever it was given.
+#[must_use]
+pub fn deflated(opcode: Opcode, message: &[u8], agreed: Deflate) -> Bytes {
+    let most = 2 * message.len() + 64;
+    let payload = deflate(message, agreed.window_bits(), most).expect("compressing does not double anything");
+    let (mut header, size) = header(opcode, true, payload.len());
+    header[0] |= RSV1;
+    let mut out = Vec::with_capacity(size + payload.len());
+    out.extend_from_slice(&header[..size]);
+    out.extend_from_slice(&payload);
+    out.into()
 }
 
 /// A probe; a payload over 125 bytes is cut.

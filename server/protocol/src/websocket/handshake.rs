@@ -1,10 +1,14 @@
 //! The request that asks for a socket (RFC 6455 §4.2), judged from its method, version and headers.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use fanfare_core::{ErrorCode, Problem};
 use sha1::{Digest, Sha1};
+
+use super::extension::{self, Deflate};
 
 /// What the server adds to a client's key (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -22,14 +26,18 @@ pub struct Accepted<'a> {
     pub token: Option<&'a str>,
     /// The page that asks, when a browser does.
     pub origin: Option<&'a str>,
+    /// permessage-deflate, where it was offered and may be agreed.
+    pub deflate: Option<Deflate>,
 }
 
 impl Accepted<'_> {
     /// The headers of the answer with status 101.
-    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", &*self.accept)]
             .into_iter()
             .chain(self.subprotocol.map(|name| ("sec-websocket-protocol", name)))
+            .map(|(name, value)| (name, Cow::Borrowed(value)))
+            .chain(self.deflate.map(|deflate| ("sec-websocket-extensions", Cow::Owned(deflate.to_string()))))
     }
 }
 
@@ -60,6 +68,9 @@ pub enum HandshakeError {
     /// A list of subprotocols that is none.
     #[error("Sec-WebSocket-Protocol must list different names, parted by commas")]
     ProtocolList,
+    /// A list of extensions that is none.
+    #[error("Sec-WebSocket-Extensions must list extensions, parted by commas, with parameters behind semicolons")]
+    ExtensionList,
     /// Nothing that both sides speak.
     #[error("none of the offered subprotocols is spoken here; offer {}, or none", .0.join(" or "))]
     NoCommonProtocol(Vec<&'static str>),
@@ -80,6 +91,7 @@ impl HandshakeError {
             | Self::Repeated(_)
             | Self::Key
             | Self::ProtocolList
+            | Self::ExtensionList
             | Self::NoCommonProtocol(_)
             | Self::Origin => 400,
         }
@@ -108,8 +120,16 @@ impl HandshakeError {
     }
 }
 
-/// Judges a request. `supported` are the subprotocols spoken here, the preferred first; where there are none, offers
-/// are ignored.
+/// What a server speaks beyond the bare protocol.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spoken<'s> {
+    /// Subprotocols, the preferred first; where there are none, offers are ignored.
+    pub subprotocols: &'s [&'static str],
+    /// Whether permessage-deflate may be agreed.
+    pub deflate: bool,
+}
+
+/// Judges a request.
 ///
 /// # Errors
 /// The first rule that it breaks.
@@ -117,7 +137,7 @@ pub fn accept<'a, H>(
     method: &str,
     http_version: &str,
     headers: H,
-    supported: &[&'static str],
+    spoken: Spoken<'_>,
 ) -> Result<Accepted<'a>, HandshakeError>
 where
     H: Iterator<Item = (&'a str, &'a [u8])> + Clone,
@@ -140,8 +160,10 @@ where
     let accept = accept_key(key.trim_ascii())?;
     let origin = single(headers.clone(), "Origin")?;
     let origin = origin.map(std::str::from_utf8).transpose().map_err(|_| HandshakeError::Origin)?;
-    let (subprotocol, token) = choose(headers, supported)?;
-    Ok(Accepted { accept, subprotocol, token, origin })
+    let (subprotocol, token) = choose(headers.clone(), spoken.subprotocols)?;
+    let deflate = extension::choose(values(headers, "Sec-WebSocket-Extensions"));
+    let deflate = deflate.map_err(|extension::Malformed| HandshakeError::ExtensionList)?.filter(|_| spoken.deflate);
+    Ok(Accepted { accept, subprotocol, token, origin, deflate })
 }
 
 /// The value of `Sec-WebSocket-Accept` for a client's key (RFC 6455 §4.2.2).
@@ -206,7 +228,7 @@ fn choose<'a>(
 }
 
 /// Whether a byte may stand in a name (RFC 9110 §5.6.2).
-const fn is_token(byte: u8) -> bool {
+pub(super) const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -231,7 +253,7 @@ mod tests {
     }
 
     fn judge(headers: &Headers) -> Result<Accepted<'static>, HandshakeError> {
-        accept("GET", "HTTP/1.1", headers.iter().copied(), &["fanfare.v1.json"])
+        accept("GET", "HTTP/1.1", headers.iter().copied(), Spoken { subprotocols: &["fanfare.v1.json"], deflate: true })
     }
 
     /// The request with one header set, added or, without a value, left out.
@@ -248,7 +270,7 @@ mod tests {
         assert_eq!(accepted.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!((accepted.subprotocol, accepted.token, accepted.origin), (None, None, None));
         let headers: Vec<_> = accepted.headers().collect();
-        assert_eq!(headers.last(), Some(&("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));
+        assert_eq!(headers.last(), Some(&("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into())));
         // §4.1's example of a key, with bits beyond its sixteenth byte.
         assert!(judge(&with("sec-websocket-key", Some(b"AQIDBAUGBwgJCgsMDQ4PEC=="))).is_ok());
     }
@@ -299,8 +321,11 @@ mod tests {
             assert!(matches!(judge(&twice), Err(HandshakeError::Repeated(_))), "{name}");
         }
         let headers = request();
-        assert_eq!(accept("POST", "HTTP/1.1", headers.iter().copied(), &[]), Err(HandshakeError::Method));
-        assert_eq!(accept("GET", "HTTP/1.0", headers.iter().copied(), &[]), Err(HandshakeError::HttpVersion));
+        assert_eq!(accept("POST", "HTTP/1.1", headers.iter().copied(), Spoken::default()), Err(HandshakeError::Method));
+        assert_eq!(
+            accept("GET", "HTTP/1.0", headers.iter().copied(), Spoken::default()),
+            Err(HandshakeError::HttpVersion)
+        );
     }
 
     #[test]
@@ -335,7 +360,7 @@ mod tests {
         assert_eq!(judge(&apart).map(|accepted| accepted.token), Ok(Some("x")));
         let offers = with("sec-websocket-protocol", Some(b"chat"));
         assert_eq!(
-            accept("GET", "HTTP/1.1", offers.iter().copied(), &[]).map(|accepted| accepted.subprotocol),
+            accept("GET", "HTTP/1.1", offers.iter().copied(), Spoken::default()).map(|accepted| accepted.subprotocol),
             Ok(None)
         );
     }

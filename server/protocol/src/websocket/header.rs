@@ -50,6 +50,8 @@ impl Opcode {
 pub(crate) struct Header {
     /// Whether the message ends with this frame.
     pub(crate) fin: bool,
+    /// Whether the message that begins with this frame is compressed.
+    pub(crate) deflated: bool,
     pub(crate) opcode: Opcode,
     pub(crate) length: u64,
     pub(crate) mask: [u8; 4],
@@ -57,10 +59,10 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads a header and tells how long it is; `None` while bytes are missing. What the first bytes forbid is refused
-    /// without waiting for the rest.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+    /// without waiting for the rest. `deflate` says that permessage-deflate was agreed.
+    pub(crate) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let (fin, opcode) = parse_first(first)?;
+        let (fin, deflated, opcode) = parse_first(first, deflate)?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         if second & 0x80 == 0 {
             return Err(Violation::protocol("a frame from a client is not masked"));
@@ -83,16 +85,18 @@ impl Header {
         let size = 2 + extended + 4;
         let Some(mask) = bytes.get(size - 4..size) else { return Ok(None) };
         let mask = mask.try_into().expect("the range has four bytes");
-        Ok(Some((Self { fin, opcode, length, mask }, size)))
+        Ok(Some((Self { fin, deflated, opcode, length, mask }, size)))
     }
 }
 
-fn parse_first(first: u8) -> Result<(bool, Opcode), Violation> {
-    // No extension is negotiated, so no reserved bit has a meaning (§5.2). permessage-deflate would enter here: once
-    // it is agreed, RSV1 may stand on the first frame of a message, the decoder's `Assembly` would carry it, and a
-    // message would be inflated, within the same bound, where it is completed.
-    if first & 0x70 != 0 {
-        return Err(Violation::protocol("a reserved bit is set, and no extension was agreed"));
+/// The first bit of the three reserved ones: the message that begins here is compressed (RFC 7692 §6).
+pub(crate) const RSV1: u8 = 0x40;
+
+fn parse_first(first: u8, deflate: bool) -> Result<(bool, bool, Opcode), Violation> {
+    let deflated = deflate && first & RSV1 != 0;
+    // Whatever was not agreed has no meaning (RFC 6455 §5.2).
+    if first & 0x70 & !(RSV1 * u8::from(deflated)) != 0 {
+        return Err(Violation::protocol("a reserved bit is set whose meaning was not agreed"));
     }
     let fin = first & 0x80 != 0;
     let Some(opcode) = Opcode::parse(first & 0x0F) else {
@@ -101,7 +105,10 @@ fn parse_first(first: u8) -> Result<(bool, Opcode), Violation> {
     if opcode.is_control() && !fin {
         return Err(Violation::protocol("a control frame is fragmented"));
     }
-    Ok((fin, opcode))
+    if deflated && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(Violation::protocol("only the first frame of a message can say that it is compressed"));
+    }
+    Ok((fin, deflated, opcode))
 }
 
 fn check_length(length: u64, extended: usize) -> Result<(), Violation> {
