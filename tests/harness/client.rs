@@ -73,6 +73,25 @@ impl Client {
         Ok(client)
     }
 
+    /// Opens a socket to an app and goes on with the connection that gave this ticket out.
+    ///
+    /// # Errors
+    /// When the ticket does not hold.
+    pub async fn come_back(app_url: &str, name: &str, ticket: &str) -> Result<Self> {
+        let mut client = Self::open(app_url, name).await?;
+        client.hello = client.ok("connect", json!({ "resume": ticket })).await?;
+        ensure!(client.hello["resumed"] == true, "{name} did not go on: {}", client.hello);
+        Ok(client)
+    }
+
+    /// The ticket to come back with.
+    ///
+    /// # Errors
+    /// When `connect` brought none.
+    pub fn ticket(&self) -> Result<String> {
+        Ok(self.hello["resume"].as_str().context("hello has a ticket")?.to_owned())
+    }
+
     /// Sends `connect`.
     ///
     /// # Errors

@@ -178,6 +178,7 @@ async fn a_server_that_starts_without_postgres_serves_the_apps_it_knew() -> Resu
     let mut ann = owner.connect_as("ann", &["room:*"]).await?;
     let before = ann.subscribe("room:9").await?;
     let position = format!("{}.{}", before["lineage"].as_str().context("a lineage")?, before["seq"]);
+    let (ticket, connection) = (ann.ticket()?, ann.hello["connection"].clone());
     written(&server, &owner).await?;
 
     cluster.stop()?;
@@ -188,7 +189,12 @@ async fn a_server_that_starts_without_postgres_serves_the_apps_it_knew() -> Resu
     traffic.flow(20).await?;
     println!("known apps are served {:?} after the start", begun.elapsed());
     let mut eve = Client::connect(&owner.app_url(), "eve", Some(of_signing)).await?;
-    let mut ann = owner.connect_as("ann", &["room:*"]).await?;
+    let mut ann = Client::come_back(&owner.app_url(), "ann", &ticket).await?;
+    assert_eq!(
+        (&ann.hello["user"], &ann.hello["connection"]),
+        (&json!("ann"), &connection),
+        "tickets outlive the node"
+    );
     let resumed = ann.resume("room:9", &position).await?;
     assert_eq!((&resumed["recovered"], &resumed["reason"]), (&json!(false), &json!("epoch_changed")));
     assert_eq!(unknown(&server).await?, "try_again");

@@ -174,6 +174,10 @@ codes! {
         "A request is refused.",
         "The `Accept` header names no type that this endpoint answers with.",
         "Accept application/json.";
+    Superseded = 4029, "superseded", 409, "The connection goes on elsewhere",
+        "The connection is closed.",
+        "Somebody connected with its resume ticket, usually the same client after its network changed: the newer one goes on.",
+        "Nothing needs to be done. A client that sees it often shares one ticket among several tabs or processes: give each its own.";
     // 4100–4199: again later, waiting longer each time.
     RateLimited = 4100, "rate_limited", 429, "Too many at once",
         "A request or command is refused; `limit` names which limit, `retry_after_ms` when to come back.",
@@ -245,6 +249,10 @@ codes! {
         "The dashboard asks to sign in.",
         "The session ended, was revoked, or was idle too long.",
         "Sign in again.";
+    ResumeInvalid = 4405, "resume_invalid", 401, "The resume ticket does not hold",
+        "Connecting with a ticket alone is refused; `detail` says why.",
+        "Its token has expired, its key was revoked, it was altered, or it belongs to another app.",
+        "Connect with a token, and subscribe with positions as before: no message is lost by it.";
 }
 
 impl ErrorCode {

@@ -9,6 +9,7 @@
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
 mod commands;
+mod welcome;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -166,6 +167,9 @@ impl Connection {
     fn on_signals(&mut self, signals: Signals, reader: &impl Reader) {
         self.blocked |= signals.has(Signal::Blocked);
         self.catch_up |= signals.has(Signal::CatchUp);
+        if signals.has(Signal::Superseded) {
+            self.close(reader, ErrorCode::Superseded);
+        }
         if signals.has(Signal::Recheck) {
             self.recheck(reader);
         }
@@ -447,6 +451,6 @@ impl Drop for Connection {
         // Also when the task panicked or was aborted: places, counts and the registry are given back.
         self.leave_all();
         self.outbox.end();
-        self.entry.unregister(self.outbox.id());
+        self.entry.unregister(self.outbox.id(), &self.outbox);
     }
 }

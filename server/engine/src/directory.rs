@@ -185,14 +185,35 @@ impl AppEntry {
         &self.connections[usize::from(id.to_bytes()[15]) % REGISTRY_SHARDS]
     }
 
+    /// Lists a connection. One of the same id that is listed already is older, and is told so.
     pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
-        let mut registry = self.registry(outbox.id()).lock().unwrap_or_else(PoisonError::into_inner);
-        registry.insert(outbox.id(), Arc::clone(outbox));
+        let id = outbox.id();
+        let before = {
+            let mut registry = self.registry(id).lock().unwrap_or_else(PoisonError::into_inner);
+            registry.insert(id, Arc::clone(outbox))
+        };
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, outbox)) {
+            before.signal(Signal::Superseded);
+        }
     }
 
-    pub(crate) fn unregister(&self, id: ConnectionId) {
+    /// Takes it off the list, unless a newer one of its id stands there.
+    pub(crate) fn unregister(&self, id: ConnectionId, outbox: &Arc<Outbox>) {
         let mut registry = self.registry(id).lock().unwrap_or_else(PoisonError::into_inner);
-        registry.remove(&id);
+        if registry.get(&id).is_some_and(|listed| Arc::ptr_eq(listed, outbox)) {
+            registry.remove(&id);
+        }
+    }
+
+    /// Lists a connection under the id that its client had before, and has now again.
+    pub(crate) fn resume(&self, outbox: &Arc<Outbox>, id: ConnectionId) {
+        let fresh = outbox.id();
+        outbox.resume(id);
+        // Never off the list between the two: whoever tells all connections something tells this one too.
+        self.register(outbox);
+        if fresh != id {
+            self.unregister(fresh, outbox);
+        }
     }
 
     pub(crate) fn occupied(&self, channel: &Arc<Channel>) {

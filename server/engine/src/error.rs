@@ -4,6 +4,7 @@ use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit, Refusal};
 
 use crate::broker::BrokerError;
+use crate::ticket::TicketError;
 use crate::token::TokenError;
 
 /// Why an operation was refused.
@@ -27,6 +28,9 @@ pub enum NodeError {
     /// The token does not hold.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The resume ticket does not hold.
+    #[error("{0}")]
+    Ticket(#[from] TicketError),
     /// The origin is not one of the app's.
     #[error("the origin {0} is not one of the app's")]
     Origin(String),
@@ -105,6 +109,7 @@ impl NodeError {
             Self::KeyInvalid => told(ErrorCode::KeyInvalid),
             Self::TokenMissing => told(ErrorCode::TokenMissing),
             Self::Token(error) => told(error.code()),
+            Self::Ticket(_) => told(ErrorCode::ResumeInvalid),
             Self::Origin(_) => told(ErrorCode::OriginDenied),
             Self::Refused(refusal) => Problem::from(*refusal),
             Self::Rate { limit, retry_after_ms, .. } => {

@@ -3,7 +3,7 @@
 //! Read in this order: [`node`] (every operation of REST and sockets comes through [`Node`]), [`hub`] (channels on this
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
-//! reference), [`directory`] (apps as snapshots).
+//! reference), [`directory`] (apps as snapshots), [`ticket`] (how a client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod session;
 pub mod stats;
 pub mod subscription;
+pub mod ticket;
 pub mod token;
 pub mod transport;
 
@@ -37,4 +38,5 @@ pub use node::{
 };
 pub use outbox::Wire;
 pub use stats::{AppFigures, NodeFigures};
+pub use ticket::{ResumeTicket, TicketKeys};
 pub use transport::{Inbound, Reader, ReceiveError, Sink};

@@ -3,6 +3,7 @@
 
 mod figures;
 mod history;
+mod tickets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::error::NodeError;
 use crate::hub::Hub;
 use crate::outbox::{Outbox, Signal, Wire};
 use crate::stats::AppStats;
+use crate::ticket::TicketKeys;
 use crate::token::{self, Claims};
 use crate::transport::{Reader, Sink};
 
@@ -41,13 +43,16 @@ pub struct NodeOptions {
     pub connections_max: u64,
     /// How long a client may take until its `connect`. Default 5 s.
     pub connect_within: Duration,
+    /// What seals resume tickets, the same on every node. `None`, the default, makes a key: tickets then hold on this
+    /// node alone, until it ends.
+    pub ticket_keys: Option<TicketKeys>,
     /// Seeds ids and spreads, so that a test replays; `None`, the default, takes the system's randomness.
     pub seed: Option<u64>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { connections_max: 100_000, connect_within: Duration::from_secs(5), seed: None }
+        Self { connections_max: 100_000, connect_within: Duration::from_secs(5), ticket_keys: None, seed: None }
     }
 }
 
@@ -61,6 +66,7 @@ pub struct Node {
     pub(crate) population: Population,
     pub(crate) chance: Chance,
     position_key: PositionKey,
+    ticket_keys: TicketKeys,
     draining: CancellationToken,
     tasks: TaskTracker,
     figures: Mutex<figures::LiveFigures>,
@@ -167,6 +173,7 @@ impl Node {
     ) -> Arc<Self> {
         let tasks = TaskTracker::new();
         let chance = Chance::new(options.seed);
+        let ticket_keys = options.ticket_keys.clone().unwrap_or_else(|| TicketKeys::fresh(&chance));
         Arc::new(Self {
             options,
             chance,
@@ -176,6 +183,7 @@ impl Node {
             clock,
             population: Population::default(),
             position_key,
+            ticket_keys,
             draining: CancellationToken::new(),
             tasks,
             figures: Mutex::default(),

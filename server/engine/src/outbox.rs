@@ -111,6 +111,8 @@ pub(crate) enum Signal {
     Blocked = 8,
     /// A subscription needs a page of history.
     CatchUp = 16,
+    /// The client goes on elsewhere, with this connection's ticket.
+    Superseded = 32,
 }
 
 /// The signals that were set.
@@ -125,7 +127,6 @@ impl Signals {
 
 /// One client's write side. Shared by its task and by whoever delivers.
 pub struct Outbox {
-    id: ConnectionId,
     wire: Wire,
     signals: AtomicU32,
     /// Second of the monotonic clock at which the task wants [`Signal::Tick`].
@@ -135,6 +136,8 @@ pub struct Outbox {
 }
 
 struct State {
+    /// A ticket can make it another's until it has subscriptions.
+    id: ConnectionId,
     /// `None` once nothing more can be written.
     sink: Option<Box<dyn Sink>>,
     queue: VecDeque<Bytes>,
@@ -192,12 +195,12 @@ pub(crate) struct Wanted {
 impl Outbox {
     pub(crate) fn new(id: ConnectionId, wire: Wire, sink: Box<dyn Sink>) -> Arc<Self> {
         Arc::new(Self {
-            id,
             wire,
             signals: AtomicU32::new(0),
             due_s: AtomicU32::new(u32::MAX),
             waker: AtomicWaker::new(),
             state: Mutex::new(State {
+                id,
                 sink: Some(sink),
                 queue: VecDeque::new(),
                 queued: 0,
@@ -207,8 +210,13 @@ impl Outbox {
         })
     }
 
-    pub(crate) const fn id(&self) -> ConnectionId {
-        self.id
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.state().id
+    }
+
+    /// The client goes on with a connection that it had before.
+    pub(crate) fn resume(&self, id: ConnectionId) {
+        self.state().id = id;
     }
 
     /// An answer or push for this connection alone.
@@ -259,7 +267,7 @@ impl Outbox {
     /// Hands messages of one channel to one subscription: the fan-out's inner step.
     pub(crate) fn deliver(&self, slot: u32, channel: &Arc<Channel>, batch: &[Arc<Delivery>]) -> Wrote {
         let mut state = self.state();
-        let State { sink: Some(_), slots, queued, .. } = &mut *state else { return Wrote::default() };
+        let State { id, sink: Some(_), slots, queued, .. } = &mut *state else { return Wrote::default() };
         let Some(taken) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return Wrote::default() };
         // The slot may serve another channel by now.
         if !Arc::ptr_eq(&taken.channel, channel) {
@@ -274,7 +282,7 @@ impl Outbox {
                 catch_up = true;
             }
             match taken.cursor.push(delivery) {
-                Push::Deliver if self.is_left_out(&delivery.message, taken.echo) => {}
+                Push::Deliver if is_left_out(*id, &delivery.message, taken.echo) => {}
                 Push::Deliver => {
                     let frame = delivery.bytes(channel.name(), self.wire);
                     joined[count] = frame;
@@ -295,10 +303,6 @@ impl Outbox {
             self.signal(Signal::CatchUp);
         }
         Wrote { messages: count as u64, bytes: bytes as u64 }
-    }
-
-    fn is_left_out(&self, message: &Message, echo: bool) -> bool {
-        message.draft.exclude == Some(self.id) || (!echo && message.origin == Some(self.id))
     }
 
     /// Writes or queues ready-made frames. Returns how many bytes wait.
@@ -407,6 +411,7 @@ impl Outbox {
         announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
     ) -> (Wrote, bool) {
         let mut state = self.state();
+        let id = state.id;
         let Some(taken) = state.waiting_for(ticket) else { return (Wrote::default(), false) };
         taken.reading = None;
         if let Some(position) = place {
@@ -415,7 +420,7 @@ impl Outbox {
         let turned = taken.cursor.page(page, |message| Arc::new(Delivery::read(Arc::clone(message), accepted)));
         let (channel, echo) = (Arc::clone(&taken.channel), taken.echo);
         let announced = announce(&turned).map(|frame| self.wire.own(&frame));
-        let shown = turned.deliver.iter().filter(|delivery| !self.is_left_out(&delivery.message, echo));
+        let shown = turned.deliver.iter().filter(|delivery| !is_left_out(id, &delivery.message, echo));
         let mut wrote = Wrote::default();
         let shown = shown.map(|delivery| {
             let frame = delivery.bytes(channel.name(), self.wire).clone();
@@ -466,8 +471,13 @@ impl Outbox {
 
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Outbox").field("id", &self.id).finish_non_exhaustive()
+        out.debug_struct("Outbox").finish_non_exhaustive()
     }
+}
+
+/// Whether a connection is not to have a message.
+fn is_left_out(id: ConnectionId, message: &Message, echo: bool) -> bool {
+    message.draft.exclude == Some(id) || (!echo && message.origin == Some(id))
 }
 
 impl State {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use fanfare_core::permission::{ClientSubject, decide};
 use fanfare_core::problem::Problem;
-use fanfare_core::{App, Block, Ceiling, ChannelName, ErrorCode, Key, Limit, Operation, Signer, Subject};
+use fanfare_core::{App, Block, Ceiling, ChannelName, ErrorCode, Key, Limit, Operation, Refusal, Signer, Subject};
 use fanfare_protocol::native::CommandKind;
 
 use crate::error::NodeError;
 use crate::limiter::Bucket;
+use crate::ticket::TicketError;
 use crate::token::VerifiedToken;
 
 /// How long an expired token's connection may still refresh it.
@@ -31,6 +32,7 @@ struct Connected {
     /// Shared with the caller that the connection's publishes are judged by.
     subject: Arc<Subject>,
     expires_ms: Option<u64>,
+    generation: u64,
 }
 
 /// What a change, or the passing of time, means for a session.
@@ -84,18 +86,18 @@ impl Session {
         })
     }
 
-    /// The session starts, with a token or without.
+    /// The session starts, with a token or without; `generation` tells it from earlier ones of the same connection.
     ///
     /// # Errors
     /// When the app gives nothing to clients without one.
-    pub fn start(&mut self, app: &App, token: Option<VerifiedToken>) -> Result<(), NodeError> {
+    pub fn start(&mut self, app: &App, token: Option<VerifiedToken>, generation: u64) -> Result<(), NodeError> {
         let (subject, expires_ms) = match token {
             Some(token) => (token.subject, Some(token.expires_ms)),
             None if app.admits_anonymous() => (ClientSubject::default(), None),
             None => return Err(NodeError::TokenMissing),
         };
         let subject = Arc::new(Subject::Client(Box::new(subject)));
-        self.connected = Some(Box::new(Connected { subject, expires_ms }));
+        self.connected = Some(Box::new(Connected { subject, expires_ms, generation }));
         Ok(())
     }
 
@@ -109,17 +111,48 @@ impl Session {
                 Problem::new(ErrorCode::TokenInvalid, "The new token's sub is another user's; reconnect instead.");
             return Err(NodeError::Invalid(Box::new(problem)));
         }
-        self.connected = Some(Box::new(Connected {
-            subject: Arc::new(Subject::Client(Box::new(token.subject))),
-            expires_ms: Some(token.expires_ms),
-        }));
+        if let Some(connected) = &mut self.connected {
+            connected.subject = Arc::new(Subject::Client(Box::new(token.subject)));
+            connected.expires_ms = Some(token.expires_ms);
+        }
         Ok(())
+    }
+
+    /// The session starts with what a ticket says, judged as after a change of the app: what the token behind it may
+    /// is looked up now.
+    ///
+    /// # Errors
+    /// When nothing is left of it.
+    pub fn start_again(
+        &mut self,
+        app: &App,
+        token: Option<VerifiedToken>,
+        generation: u64,
+        now_ms: u64,
+    ) -> Result<(), NodeError> {
+        self.start(app, token, generation)?;
+        match self.recheck(app, now_ms) {
+            Verdict::Stay(_) => Ok(()),
+            Verdict::Close(code) => {
+                self.connected = None;
+                Err(match code {
+                    ErrorCode::SuspendedTenant => NodeError::Refused(Refusal::Tenant),
+                    _ => NodeError::Ticket(TicketError::Revoked),
+                })
+            }
+        }
     }
 
     /// Who is connected; `None` before that.
     #[must_use]
     pub fn subject(&self) -> Option<&Arc<Subject>> {
         self.connected.as_ref().map(|connected| &connected.subject)
+    }
+
+    /// How often the connection has gone on elsewhere, as a number that only grows; 0 before connect.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.connected.as_ref().map_or(0, |connected| connected.generation)
     }
 
     /// When the token expires.
@@ -265,7 +298,7 @@ mod tests {
 
     fn connected(app: &App) -> Session {
         let mut session = Session::default();
-        session.start(app, None).expect("anonymous may");
+        session.start(app, None, 1).expect("anonymous may");
         session.subscribed(name("room:2"), 0);
         session.subscribed(name("room:1"), 1);
         session
@@ -278,7 +311,7 @@ mod tests {
         let refused = session.admit(&CommandKind::Ping, &app, Duration::ZERO).expect_err("too early");
         assert_eq!(refused.problem().code, ErrorCode::ConnectFirst);
         assert!(session.admit(&CommandKind::Connect(Default::default()), &app, Duration::ZERO).is_ok());
-        session.start(&app, None).expect("anonymous may");
+        session.start(&app, None, 1).expect("anonymous may");
         assert!(session.admit(&CommandKind::Ping, &app, Duration::ZERO).is_ok());
         assert!(session.admit(&CommandKind::Connect(Default::default()), &app, Duration::ZERO).is_err());
     }
@@ -287,7 +320,7 @@ mod tests {
     fn without_a_rule_for_them_clients_without_a_token_stay_out() {
         let mut app = App::for_tests();
         app.rules = vec![rule(Who::Identified, Effect::Allow)];
-        assert!(matches!(Session::default().start(&app, None), Err(NodeError::TokenMissing)));
+        assert!(matches!(Session::default().start(&app, None, 1), Err(NodeError::TokenMissing)));
     }
 
     #[test]
@@ -325,7 +358,7 @@ mod tests {
         let ceiling = Ceiling { signer, capabilities: Capabilities::everything() };
         let subject = ClientSubject { ceiling: Some(ceiling), ..ClientSubject::default() };
         let token = VerifiedToken { subject, expires_ms: 1_000, signer, info: None };
-        session.start(&app, Some(token)).expect("a token is enough");
+        session.start(&app, Some(token), 1).expect("a token is enough");
         assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
         assert!(!session.is_expired(1_000 + EXPIRY_GRACE_MS - 1) && session.is_expired(1_000 + EXPIRY_GRACE_MS));
         assert_eq!(session.ends_ms(&app), Some(1_000 + EXPIRY_GRACE_MS));

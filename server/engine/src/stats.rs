@@ -33,6 +33,10 @@ pub struct AppStats {
     pub(crate) bytes_out: AtomicU64,
     /// Requests and commands refused.
     pub(crate) refused: AtomicU64,
+    /// Connections that went on with a ticket.
+    pub(crate) resumed: AtomicU64,
+    /// Connections whose ticket did not hold.
+    pub(crate) not_resumed: AtomicU64,
     /// Subscriptions resumed without loss.
     pub(crate) recovered: AtomicU64,
     /// Subscriptions told `recovered: false`.
@@ -77,6 +81,10 @@ pub struct AppFigures {
     pub bytes_out: u64,
     /// Refusals ever.
     pub refused: u64,
+    /// Connections that ever went on with a ticket.
+    pub resumed: u64,
+    /// Tickets that ever did not hold.
+    pub not_resumed: u64,
     /// Subscriptions ever resumed without loss.
     pub recovered: u64,
     /// Subscriptions ever told `recovered: false`.
@@ -133,6 +141,8 @@ impl AppStats {
             messages_out: read(&self.messages_out),
             bytes_out: read(&self.bytes_out),
             refused: read(&self.refused),
+            resumed: read(&self.resumed),
+            not_resumed: read(&self.not_resumed),
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
             latency: self.percentiles(now),
@@ -184,6 +194,8 @@ impl AppFigures {
             messages_out: self.messages_out + other.messages_out,
             bytes_out: self.bytes_out + other.bytes_out,
             refused: self.refused + other.refused,
+            resumed: self.resumed + other.resumed,
+            not_resumed: self.not_resumed + other.not_resumed,
             recovered: self.recovered + other.recovered,
             not_recovered: self.not_recovered + other.not_recovered,
             latency: None,

@@ -6,6 +6,8 @@ mod link;
 mod node;
 #[path = "simulation/pressure.rs"]
 mod pressure;
+#[path = "simulation/resume.rs"]
+mod resume;
 #[path = "simulation/schedule.rs"]
 mod schedule;
 #[path = "simulation/world.rs"]

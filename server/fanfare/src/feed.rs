@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fanfare_core::id::AppId;
-use fanfare_core::position::PositionKey;
 use fanfare_core::{App, Clock as _};
 use fanfare_engine::{Node, SystemClock};
 use fanfare_store::{Changes, Feed, Store, StoreError};
@@ -32,7 +31,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::snapshot::{Snapshot, SnapshotFile};
+use self::snapshot::{NodeKeys, Snapshot, SnapshotFile};
 use crate::database::reached;
 use crate::lifecycle::{Backoff, pause};
 
@@ -96,8 +95,8 @@ pub(crate) struct FeedTask {
     /// The store, once it has been reached.
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) status: Arc<FeedStatus>,
-    /// What this node tags positions with.
-    pub(crate) position_key: PositionKey,
+    /// What this node works with.
+    pub(crate) keys: NodeKeys,
     /// Told when the directory changed, so that the snapshot is written.
     pub(crate) changed: Arc<Notify>,
     pub(crate) stop: CancellationToken,
@@ -134,7 +133,7 @@ impl FeedTask {
     /// Reads everything, then what changes, until the store does not answer.
     async fn follow(&self, feed: &Feed, backoff: &mut Backoff) -> Result<std::convert::Infallible, FeedError> {
         let key = within(ANSWER_WITHIN, feed.position_key()).await?;
-        if key.secret() != self.position_key.secret() {
+        if key.secret() != self.keys.position.secret() {
             error!("this is another database than the one of the snapshot: start the server again");
         }
         // Listening begins before reading, so that nothing falls between both.
@@ -254,7 +253,7 @@ impl<'a> Listener<'a> {
 pub(crate) struct SnapshotTask {
     pub(crate) node: Arc<Node>,
     pub(crate) file: Arc<SnapshotFile>,
-    pub(crate) position_key: PositionKey,
+    pub(crate) keys: NodeKeys,
     pub(crate) status: Arc<FeedStatus>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stop: CancellationToken,
@@ -289,7 +288,7 @@ impl SnapshotTask {
         let directory = self.node.directory();
         let apps = directory.versions().into_iter().filter_map(|(id, _)| directory.get(id)).collect();
         let taken_ms = self.status.clock.unix_ms();
-        let snapshot = Snapshot { taken_ms, position_key: self.position_key.clone(), apps };
+        let snapshot = Snapshot { taken_ms, keys: self.keys.clone(), apps };
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || file.write(&snapshot)).await;
         match written {

@@ -173,6 +173,8 @@ impl Collector for Metrics {
                 ("messages_out", "Messages handed to subscribers' sockets", total.messages_out),
                 ("bytes_out", "Bytes of their frames", total.bytes_out),
                 ("refused", "Requests and commands refused", total.refused),
+                ("resumed", "Connections that went on with a ticket; pairs with not_resumed", total.resumed),
+                ("not_resumed", "Connections whose ticket did not hold", total.not_resumed),
                 ("recovered", "Subscriptions resumed without loss; pairs with not_recovered", total.recovered),
                 ("not_recovered", "Subscriptions told that messages may be missing", total.not_recovered),
             ]);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_core::id::{AppId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
+use fanfare_core::secret::SecretBytes;
 use fanfare_core::{App, AppStatus, Block, ChannelSettings, Key, KeyState, Limits, Rule};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -124,6 +125,14 @@ impl Feed {
     /// When Postgres is away, or the master key does not open it.
     pub async fn position_key(&self) -> Result<PositionKey, StoreError> {
         platform_secrets::position_key(&self.inner).await
+    }
+
+    /// The keys that seal resume tickets: for each a number and 32 bytes.
+    ///
+    /// # Errors
+    /// When Postgres is away, or the master key does not open them.
+    pub async fn ticket_keys(&self) -> Result<SecretBytes, StoreError> {
+        platform_secrets::ticket_keys(&self.inner).await
     }
 }
 

@@ -7,31 +7,47 @@ use crate::store::Inner;
 use crate::{Owner, StoreError, chance};
 
 const POSITION_KEY: &str = "position_key";
+const TICKET_KEYS: &str = "ticket_keys";
 const PASSWORD_PEPPER: &str = "password_pepper";
 
 /// Makes what is missing, and makes sure that the master key opens what is there.
 pub(crate) async fn ensure(inner: &Inner) -> Result<(), StoreError> {
-    for name in [POSITION_KEY, PASSWORD_PEPPER] {
+    let [position_key_bytes, pepper] = [chance::bytes::<32>(), chance::bytes::<32>()];
+    // A ring of one: its number, then the key.
+    let ticket_keys_bytes = [&[1], chance::bytes::<32>().as_slice()].concat();
+    for (name, bytes) in
+        [(POSITION_KEY, &position_key_bytes[..]), (TICKET_KEYS, &ticket_keys_bytes), (PASSWORD_PEPPER, &pepper)]
+    {
         sqlx::query("SELECT auth_offer_secret($1, $2, $3)")
             .bind(name)
-            .bind(inner.master_key.seal(owner(name), &chance::bytes::<32>()))
+            .bind(inner.master_key.seal(owner(name), bytes))
             .bind(inner.now())
             .execute(&inner.auth)
             .await?;
     }
     position_key(inner).await?;
+    ticket_keys(inner).await?;
     password_pepper(inner).await?;
     Ok(())
 }
 
 /// The key that tags positions, as nodes read it.
 pub(crate) async fn position_key(inner: &Inner) -> Result<PositionKey, StoreError> {
+    let bytes = of_nodes(inner, POSITION_KEY).await?.expose().try_into();
+    bytes.map(PositionKey::new).map_err(|_| StoreError::corrupt("platform_secrets", "a position key has 32 bytes"))
+}
+
+/// The keys that seal resume tickets, as nodes read them: for each a number and 32 bytes, the one that seals first.
+pub(crate) async fn ticket_keys(inner: &Inner) -> Result<SecretBytes, StoreError> {
+    of_nodes(inner, TICKET_KEYS).await
+}
+
+async fn of_nodes(inner: &Inner, name: &str) -> Result<SecretBytes, StoreError> {
     let sealed: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM platform_secrets WHERE name = $1")
-        .bind(POSITION_KEY)
+        .bind(name)
         .fetch_one(&inner.feed)
         .await?;
-    let bytes = open(inner, POSITION_KEY, &sealed)?.expose().try_into();
-    bytes.map(PositionKey::new).map_err(|_| StoreError::corrupt("platform_secrets", "a position key has 32 bytes"))
+    open(inner, name, &sealed)
 }
 
 /// What goes into every password's hash.

@@ -149,6 +149,45 @@ async fn a_token_counts_in_its_own_app_alone_however_it_is_handed_in() -> Result
     Ok(())
 }
 
+#[tokio::test]
+async fn a_ticket_counts_in_its_own_app_alone_and_only_as_it_was_given_out() -> Result<()> {
+    let world = World::new().await?;
+    let (mut victim, stranger) =
+        (world.victim.connect_as("ann", &["**"]).await?, world.stranger.connect_as("ann", &["**"]).await?);
+    let (victims, strangers) = (victim.ticket()?, stranger.ticket()?);
+    let anonymous = world.stranger.connect_anonymous().await?.ticket()?;
+    let token = world.victim.token_for("mallory", &["demo:**"])?;
+    let app_url = world.victim.app_url();
+    let altered = format!("{}{}", &victims[..victims.len() - 1], if victims.ends_with('A') { 'Q' } else { 'A' });
+    let cut = victims[..victims.len() / 2].to_owned();
+    for (what, ticket) in [
+        ("the stranger's ticket", &strangers),
+        ("an anonymous ticket of the stranger's app", &anonymous),
+        ("an altered ticket", &altered),
+        ("half a ticket", &cut),
+        ("a token", &token),
+        ("the stranger's key", &world.stranger.key),
+    ] {
+        let mut client = Client::open(&app_url, "mallory").await?;
+        let error = client.refused("connect", json!({ "resume": ticket })).await?;
+        assert_eq!(error["code"], "resume_invalid", "{what}: {error}");
+        assert_eq!(client.closed().await?, (4405, "resume_invalid".to_owned()), "{what}");
+        world.tells_nothing(&world.key_ids(), &error.to_string())?;
+    }
+    // Beside a good token they change nothing: who comes is somebody new. The victim's own names another user.
+    for ticket in [&strangers, &altered, &victims] {
+        let mut client = Client::open(&app_url, "mallory").await?;
+        let hello = client.ok("connect", json!({ "token": token, "resume": ticket })).await?;
+        assert_eq!((&hello["resumed"], &hello["user"]), (&json!(false), &json!("mallory")));
+        assert_ne!(hello["connection"], victim.hello["connection"]);
+    }
+    // Nobody of them took the victim's place.
+    victim.nothing_came().await?;
+    let mut client = Client::open(&world.stranger.app_url(), "mallory").await?;
+    assert_eq!(client.refused("connect", json!({ "resume": victims })).await?["code"], "resume_invalid");
+    Ok(())
+}
+
 /// What `connect` without a token is answered after a handshake with this header.
 async fn connect_with(app_url: &str, header: &'static str, value: &str) -> Result<Value> {
     let mut request = format!("{}/socket", app_url.replacen("http", "ws", 1)).into_client_request()?;

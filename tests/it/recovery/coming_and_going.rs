@@ -82,11 +82,16 @@ async fn come_and_go(run: Arc<Run>, number: u64) -> Result<Vec<Journal>> {
     let name = format!("client-{number}");
     let channel = CHANNELS[usize::try_from(number)? % CHANNELS.len()];
     let mut published = run.published.clone();
-    let mut journal: Option<Journal> = None;
+    let (mut journal, mut ticket): (Option<Journal>, Option<String>) = (None, None);
     let mut connections = 0;
     loop {
-        let mut client = run.owner.connect_as(&name, &["room:*"]).await?;
+        // By ticket or by token: nobody is served differently for it.
+        let mut client = match ticket.take().filter(|_| chance.random()) {
+            Some(ticket) => Client::come_back(&run.owner.app_url(), &name, &ticket).await?,
+            None => run.owner.connect_as(&name, &["room:*"]).await?,
+        };
         connections += 1;
+        ticket = Some(client.ticket()?);
         let mut at = enter(&mut client, channel, journal.take()).await?;
         // How much it sees this time; sometimes it goes while the missed messages still come.
         let enough = at + chance.random_range(1..=40);

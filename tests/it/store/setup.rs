@@ -61,13 +61,16 @@ async fn a_login_that_cannot_take_the_roles_on_is_refused_by_name() -> Result<()
 }
 
 #[tokio::test]
-async fn every_server_has_the_same_position_key() -> Result<()> {
+async fn every_server_has_the_same_keys() -> Result<()> {
     let home = home().await?;
     let other = Store::connect(options(&home.database, &home.clock, MasterKey::new(MASTER_KEY))).await?;
     let channel = fanfare_core::ChannelKey::from_broker(fanfare_core::id::AppId::new(1, 1), "a".parse()?);
     let lineage = fanfare_core::Lineage { epoch: 1, term: 2, nonce: 3 };
     let text = format!("{}.1", home.store.feed().position_key().await?.seal(&channel, lineage));
     assert!(other.feed().position_key().await?.open(&channel, &text).is_ok());
+    let tickets = home.store.feed().ticket_keys().await?;
+    assert_eq!(other.feed().ticket_keys().await?, tickets);
+    assert!(fanfare_engine::TicketKeys::new(tickets).is_some());
     Ok(())
 }
 

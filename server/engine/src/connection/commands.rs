@@ -7,21 +7,19 @@ use fanfare_core::problem::Problem;
 use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position, Subject};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
-    self, Command, CommandError, CommandKind, Connect, Direction, Gap, GapReason, Hello, History, HistoryOk,
-    PublishedOk, Recovery, Reply, Rewind, SubscribedOk,
+    self, Command, CommandError, CommandKind, Direction, Gap, GapReason, History, HistoryOk, PublishedOk, Recovery,
+    Reply, Rewind, SubscribedOk,
 };
 use futures_util::FutureExt;
 
 use super::{Connection, Done, Inflight, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
-use crate::caller::Caller;
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
 use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket, Wrote};
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
-use crate::token;
 
 /// Messages and bytes of one catch-up page: bounded frames with live traffic after them.
 const PAGE_MESSAGES: u32 = 256;
@@ -82,7 +80,7 @@ impl Connection {
         }
     }
 
-    fn answer(&mut self, id: u64, reply: &Reply) {
+    pub(super) fn answer(&mut self, id: u64, reply: &Reply) {
         self.reply(&native::reply(id, reply));
     }
 
@@ -92,46 +90,6 @@ impl Connection {
         if self.session.subject().is_none() {
             self.close_with = Some(problem.code);
         }
-    }
-
-    fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
-        let handshake = self.handshake.take();
-        let offered = connect.token.as_ref().map(|token| token.expose());
-        let token = offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref()));
-        let app = self.entry.app();
-        let verified = token.map(|token| token::verify(&app, token, self.node.clock.unix_ms())).transpose()?;
-        self.session.start(&app, verified)?;
-        let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
-        let user = subject.sub().map(Into::into);
-        self.caller = Some(Caller {
-            entry: Arc::clone(&self.entry),
-            subject: Arc::clone(&subject),
-            connection: Some(self.outbox.id()),
-        });
-        let hello = Hello {
-            connection: self.outbox.id(),
-            user,
-            heartbeat_ms: app.heartbeat_ms.into(),
-            expires_ms: self.session.expires_ms(),
-            limits: subject.limits(&app.limits),
-        };
-        self.answer(id, &Reply::Connected(Box::new(hello)));
-        self.schedule(self.node.second());
-        Ok(())
-    }
-
-    fn refresh(&mut self, id: u64, token: &str) -> Result<(), NodeError> {
-        let app = self.entry.app();
-        let verified = token::verify(&app, token, self.node.clock.unix_ms())?;
-        let expires_ms = verified.expires_ms;
-        self.session.refresh(verified)?;
-        // Commands right behind this one count on the new rights.
-        self.renew_caller();
-        self.answer(id, &Reply::Refreshed { expires_ms });
-        // Rights are diffed in place: what the new token does not give is detached, with the reason.
-        self.outbox.signal(crate::outbox::Signal::Recheck);
-        self.schedule(self.node.second());
-        Ok(())
     }
 
     fn subject(&self) -> Result<&Subject, NodeError> {

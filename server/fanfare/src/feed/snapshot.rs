@@ -21,6 +21,7 @@ use fanfare_core::id::{AppId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
 use fanfare_core::{App, Capabilities, ChannelSettings, Limits, Rule};
+use fanfare_engine::TicketKeys;
 use hmac::{Hmac, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -35,13 +36,22 @@ const NONCE_LEN: usize = 24;
 /// A file larger than this is not ours.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// The platform's keys that nodes work with, the same on all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeKeys {
+    /// Tags positions.
+    pub(crate) position: PositionKey,
+    /// Seal resume tickets; `None` where an earlier version wrote the snapshot.
+    pub(crate) tickets: Option<TicketKeys>,
+}
+
 /// What is kept.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// Unix milliseconds when it was taken.
     pub(crate) taken_ms: u64,
-    /// The key of positions.
-    pub(crate) position_key: PositionKey,
+    /// The platform's keys.
+    pub(crate) keys: NodeKeys,
     /// Every app.
     pub(crate) apps: Vec<Arc<App>>,
 }
@@ -136,6 +146,8 @@ fn derive(master: &KeyBytes) -> XChaCha20Poly1305 {
 struct Stored {
     taken_ms: u64,
     position_key: Bytes,
+    #[serde(default)]
+    ticket_keys: Option<Bytes>,
     apps: Vec<StoredApp>,
 }
 
@@ -196,7 +208,8 @@ impl From<&Snapshot> for Stored {
     fn from(snapshot: &Snapshot) -> Self {
         Self {
             taken_ms: snapshot.taken_ms,
-            position_key: snapshot.position_key.secret().expose().into(),
+            position_key: snapshot.keys.position.secret().expose().into(),
+            ticket_keys: snapshot.keys.tickets.as_ref().map(|keys| keys.secret().expose().into()),
             apps: snapshot.apps.iter().map(|app| StoredApp::from(app.as_ref())).collect(),
         }
     }
@@ -209,7 +222,10 @@ impl TryFrom<Stored> for Snapshot {
         let position_key = stored.position_key.0.as_slice().try_into().context("a position key has 32 bytes")?;
         Ok(Self {
             taken_ms: stored.taken_ms,
-            position_key: PositionKey::new(position_key),
+            keys: NodeKeys {
+                position: PositionKey::new(position_key),
+                tickets: stored.ticket_keys.and_then(|keys| TicketKeys::new(keys.into_secret())),
+            },
             apps: stored.apps.into_iter().map(|app| Arc::new(app.into())).collect(),
         })
     }
@@ -312,7 +328,9 @@ mod tests {
             secret_hash: [3; 32],
             signing_secret: Some(SecretBytes::new(b"ffs_canary".to_vec())),
         }];
-        Snapshot { taken_ms: 42, position_key: PositionKey::new([9; 32]), apps: vec![Arc::new(app)] }
+        let tickets = TicketKeys::new(SecretBytes::new(vec![8; 33]));
+        let keys = NodeKeys { position: PositionKey::new([9; 32]), tickets };
+        Snapshot { taken_ms: 42, keys, apps: vec![Arc::new(app)] }
     }
 
     #[test]
@@ -325,10 +343,21 @@ mod tests {
         assert_eq!(format!("{read:?}"), format!("{:?}", snapshot()));
         let (app, secret) = (&read.apps[0], SecretBytes::new(b"ffs_canary".to_vec()));
         assert_eq!(app.keys[0].signing_secret, Some(secret));
-        assert_eq!(read.position_key.secret(), snapshot().position_key.secret());
+        assert_eq!(read.keys.position.secret(), snapshot().keys.position.secret());
+        let tickets = |snapshot: &Snapshot| snapshot.keys.tickets.as_ref().map(|keys| keys.secret().clone());
+        assert!(tickets(&read).is_some() && tickets(&read) == tickets(&snapshot()));
         let left: Vec<_> = fs::read_dir(&directory).expect("listed").collect();
         assert_eq!(left.len(), 1, "no half-written file stays behind: {left:?}");
         fs::remove_dir_all(&directory).expect("cleaned up");
+    }
+
+    #[test]
+    fn a_snapshot_of_a_version_without_tickets_is_read() {
+        let mut written = serde_json::to_value(Stored::from(&snapshot())).expect("JSON");
+        written.as_object_mut().expect("an object").remove("ticket_keys");
+        let stored: Stored = serde_json::from_value(written).expect("read");
+        let read = Snapshot::try_from(stored).expect("read");
+        assert!(read.keys.tickets.is_none() && read.apps.len() == 1);
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fanfare_core::position::PositionKey;
 use fanfare_core::{Clock as _, ErrorCode, Problem};
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock};
+use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock, TicketKeys};
 use fanfare_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -21,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::away;
 use crate::config::Options;
 use crate::database::reached;
-use crate::feed::snapshot::{Snapshot, SnapshotFile};
+use crate::feed::snapshot::{NodeKeys, Snapshot, SnapshotFile};
 use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
 use crate::lifecycle::Lifecycle;
 use crate::master_key::MasterKeys;
@@ -48,9 +47,9 @@ impl DataPlane<'_> {
         let file = Arc::new(SnapshotFile::new(self.data, self.keys));
         let snapshot = read(&file).await;
         let away = self.turn_away_without(snapshot.as_ref(), &listener)?;
-        let position_key = self.position_key(snapshot.as_ref()).await?;
+        let keys = self.keys(snapshot.as_ref()).await?;
         drop(away);
-        let node = self.node(&position_key);
+        let node = self.node(&keys);
         let has_store = self.store.borrow().is_some();
         if let Some(snapshot) = snapshot.filter(|_| !has_store) {
             let age_s = self.clock.unix_ms().saturating_sub(snapshot.taken_ms) / 1_000;
@@ -58,7 +57,7 @@ impl DataPlane<'_> {
             // Not complete: an app that is not among them is answered with `try_again`, not with `not_found`.
             snapshot.apps.iter().for_each(|app| node.directory().upsert(app.as_ref().clone()));
         }
-        self.follow(&node, file, position_key);
+        self.follow(&node, file, keys);
         if has_store && timeout(FIRST_LIST, self.feed.loaded()).await.is_err() {
             warn!("Postgres does not list the apps; serving those that are known");
         }
@@ -79,49 +78,58 @@ impl DataPlane<'_> {
         Ok(Some(until.drop_guard()))
     }
 
-    /// The platform's key of positions: the store's, or, while that is away, the snapshot's.
-    async fn position_key(&mut self, snapshot: Option<&Snapshot>) -> Result<PositionKey> {
+    /// The platform's keys: the store's, or, while that is away, the snapshot's.
+    async fn keys(&mut self, snapshot: Option<&Snapshot>) -> Result<NodeKeys> {
         let has_store = self.store.borrow().is_some();
         if let Some(snapshot) = snapshot.filter(|_| !has_store) {
-            return Ok(snapshot.position_key.clone());
+            if snapshot.keys.tickets.is_none() {
+                warn!(
+                    "the snapshot is of an earlier version: resume tickets hold on this node alone, until it is started again"
+                );
+            }
+            return Ok(snapshot.keys.clone());
         }
         if !has_store {
             info!("there is no snapshot: the gateway opens when Postgres has been reached");
         }
-        let store = reached(&mut self.store).await.context("the server is stopping")?;
-        store.feed().position_key().await.context("the key of positions cannot be read")
+        let feed = reached(&mut self.store).await.context("the server is stopping")?.feed();
+        let position = feed.position_key().await.context("the key of positions cannot be read")?;
+        let tickets = feed.ticket_keys().await.context("the keys of resume tickets cannot be read")?;
+        let tickets = TicketKeys::new(tickets).context("the keys of resume tickets are of another version")?;
+        Ok(NodeKeys { position, tickets: Some(tickets) })
     }
 
-    fn node(&self, position_key: &PositionKey) -> Arc<Node> {
+    fn node(&self, keys: &NodeKeys) -> Arc<Node> {
         let memory = &self.options.memory;
         let bounds = MemoryOptions { bytes_max: memory.history_bytes_max, channels_max: memory.channels_max };
         let broker = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
         let options = NodeOptions {
             connections_max: self.options.node.connections_max,
             connect_within: Duration::from_millis(self.options.node.connect_within_ms),
+            ticket_keys: keys.tickets.clone(),
             ..NodeOptions::default()
         };
         let clock = Arc::clone(self.clock);
-        let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, position_key.clone());
+        let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, keys.position.clone());
         broker.deliver_to(node.sink());
         self.lifecycle.tasks.spawn(Arc::clone(&node).run(self.lifecycle.soft.clone()));
         node
     }
 
-    fn follow(&self, node: &Arc<Node>, file: Arc<SnapshotFile>, position_key: PositionKey) {
+    fn follow(&self, node: &Arc<Node>, file: Arc<SnapshotFile>, keys: NodeKeys) {
         let changed = Arc::new(Notify::new());
         let feed = FeedTask {
             node: Arc::clone(node),
             store: self.store.clone(),
             status: Arc::clone(self.feed),
-            position_key: position_key.clone(),
+            keys: keys.clone(),
             changed: Arc::clone(&changed),
             stop: self.lifecycle.soft.clone(),
         };
         let snapshots = SnapshotTask {
             node: Arc::clone(node),
             file,
-            position_key,
+            keys,
             status: Arc::clone(self.feed),
             changed,
             stop: self.lifecycle.soft.clone(),

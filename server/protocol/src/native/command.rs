@@ -54,7 +54,7 @@ impl CommandKind {
     }
 }
 
-/// A token that is not verified yet, and never printed.
+/// A token or ticket that is not verified yet, and never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -81,6 +81,8 @@ impl fmt::Debug for Token {
 pub struct Connect {
     /// Who connects; none connects anonymously, or with the token of the handshake.
     pub token: Option<Token>,
+    /// The ticket of the connection that goes on.
+    pub resume: Option<Token>,
 }
 
 /// Replaces the token.

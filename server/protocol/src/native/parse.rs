@@ -140,12 +140,13 @@ fn read_connect(
     reader: &mut Reader<'_>,
     at: &Place<'_>,
 ) -> Result<Option<CommandKind>, JsonError> {
-    let mut token = None;
-    faults.object(reader, at, &["token"], |faults, reader, _, at| {
-        token = read_token(faults, reader, at)?;
+    let (mut token, mut resume) = (None, None);
+    faults.object(reader, at, &["token", "resume"], |faults, reader, name, at| {
+        let place = if name == "token" { &mut token } else { &mut resume };
+        *place = read_token(faults, reader, at)?;
         Ok(())
     })?;
-    Ok(Some(CommandKind::Connect(Connect { token })))
+    Ok(Some(CommandKind::Connect(Connect { token, resume })))
 }
 
 fn read_refresh(
@@ -162,7 +163,7 @@ fn read_refresh(
     Ok(token.value.map(|token| CommandKind::Refresh(Refresh { token })))
 }
 
-/// How long a token may be is for its verification to say; the frame's bound holds here.
+/// How long a token or ticket may be is for its verification to say; the frame's bound holds here.
 fn read_token(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<Token>, JsonError> {
     Ok(faults.text(reader, at, 1..=usize::MAX)?.map(|token| Token::new(token.into_owned())))
 }

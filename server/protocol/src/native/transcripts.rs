@@ -64,8 +64,19 @@ impl Puppet {
 
     fn on_command(&mut self, Command { id, kind }: Command) {
         let answer = match kind {
-            CommandKind::Connect(connect) => Reply::Connected(Box::new(hello(connect.token.is_some()))),
-            CommandKind::Refresh(_) => Reply::Refreshed { expires_ms: TIME + 7_200_000 },
+            CommandKind::Connect(connect) => match &connect.resume {
+                Some(ticket) if ticket.expose() == "old" && connect.token.is_none() => {
+                    let problem = Problem::new(ErrorCode::ResumeInvalid, "The ticket expired 7 s ago.");
+                    return self.out.push_back(error(Some(id), &problem));
+                }
+                ticket => Reply::Connected(Box::new(hello(
+                    connect.token.is_some() || ticket.is_some(),
+                    ticket.as_ref().map(|ticket| ticket.expose() != "old"),
+                ))),
+            },
+            CommandKind::Refresh(_) => {
+                Reply::Refreshed { expires_ms: TIME + 7_200_000, resume: Some("AH1k…".to_owned()) }
+            }
             CommandKind::Subscribe(subscribe) => return self.subscribe(id, subscribe),
             CommandKind::Unsubscribe { channel } => {
                 self.subscribed.remove(&channel);
@@ -162,7 +173,7 @@ impl Puppet {
     }
 }
 
-fn hello(identified: bool) -> Hello {
+fn hello(identified: bool, resumed: Option<bool>) -> Hello {
     let mut limits = Limits::default();
     limits.set(Limit::MessageBytes, LimitValue::count(65_536));
     limits.set(Limit::Subscriptions, LimitValue::count(500));
@@ -173,6 +184,8 @@ fn hello(identified: bool) -> Hello {
         user: identified.then(|| "ann".into()),
         heartbeat_ms: 25_000,
         expires_ms: identified.then_some(TIME + 3_600_000),
+        resumed,
+        resume: Some("AHx7…".to_owned()),
         limits,
     }
 }

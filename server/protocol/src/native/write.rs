@@ -37,6 +37,8 @@ pub enum Reply {
     Refreshed {
         /// When the new token expires, Unix milliseconds.
         expires_ms: u64,
+        /// The ticket that goes with it.
+        resume: Option<String>,
     },
 }
 
@@ -51,6 +53,10 @@ pub struct Hello {
     pub heartbeat_ms: u64,
     /// When the token expires, Unix milliseconds.
     pub expires_ms: Option<u64>,
+    /// Whether the ticket held, when one was shown.
+    pub resumed: Option<bool>,
+    /// The ticket to come back with.
+    pub resume: Option<String>,
     /// The app's limits; those that concern a client are told.
     pub limits: Limits,
 }
@@ -150,6 +156,7 @@ pub struct HistoryOk {
 pub fn reply(id: u64, reply: &Reply) -> Frame {
     let hint = match reply {
         Reply::History(page) => page.messages.iter().map(|message| message_hint(message)).sum(),
+        Reply::Connected(hello) => REPLY_BYTES + hello.resume.as_ref().map_or(0, String::len),
         _ => 0,
     };
     Frame::text(REPLY_BYTES + hint, |out| {
@@ -169,7 +176,10 @@ pub fn reply(id: u64, reply: &Reply) -> Frame {
             }
             Reply::History(page) => fields.history(page),
             Reply::Pong { time } => fields.number("time", *time),
-            Reply::Refreshed { expires_ms } => fields.number("expires_ms", *expires_ms),
+            Reply::Refreshed { expires_ms, resume } => {
+                fields.number("expires_ms", *expires_ms);
+                fields.optional("resume", resume.as_deref());
+            }
         }
         out.extend_from_slice(b"}}");
     })
@@ -263,6 +273,12 @@ impl<'o> Fields<'o> {
         text(self.out, value);
     }
 
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
     fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         number(self.out, value);
@@ -288,6 +304,10 @@ impl<'o> Fields<'o> {
         if let Some(expires_ms) = hello.expires_ms {
             self.number("expires_ms", expires_ms);
         }
+        if let Some(resumed) = hello.resumed {
+            self.bool("resumed", resumed);
+        }
+        self.optional("resume", hello.resume.as_deref());
         self.name("limits");
         self.out.push(b'{');
         let mut limits = Fields::new(self.out);

@@ -1,0 +1,112 @@
+//! How a session begins: with a token, with a ticket, with both or with neither; and how its token is replaced.
+
+use std::sync::Arc;
+
+use fanfare_core::App;
+use fanfare_core::id::ConnectionId;
+use fanfare_protocol::native::{self, Connect, Hello, Reply};
+
+use super::Connection;
+use crate::caller::Caller;
+use crate::error::NodeError;
+use crate::outbox::Signal;
+use crate::stats::AppStats;
+use crate::ticket::ResumeTicket;
+use crate::token::{self, VerifiedToken};
+
+/// Who a client is that connects.
+struct Comeback {
+    /// What it may; `None` for an anonymous client.
+    token: Option<VerifiedToken>,
+    /// The ticket of the connection that goes on.
+    from: Option<ResumeTicket<'static>>,
+    /// Whether a ticket held; `None` where none was shown.
+    resumed: Option<bool>,
+}
+
+impl Connection {
+    pub(super) fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
+        let shows_ticket = connect.resume.is_some();
+        let started = self.start_session(id, connect);
+        if shows_ticket {
+            let (held, stats) = (matches!(started, Ok(Some(true))), &self.entry.stats);
+            AppStats::add(if held { &stats.resumed } else { &stats.not_resumed }, 1);
+        }
+        started.map(drop)
+    }
+
+    /// Answers whether a ticket held, where one was shown.
+    fn start_session(&mut self, id: u64, connect: Connect) -> Result<Option<bool>, NodeError> {
+        let handshake = self.handshake.take();
+        let offered = connect.token.as_ref().map(|token| token.expose());
+        let token = offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref()));
+        let (app, now_ms) = (self.entry.app(), self.node.clock.unix_ms());
+        let shown = token.map(|token| token::verify(&app, token, now_ms)).transpose()?;
+        let with_token = shown.is_some();
+        let Comeback { token, from, resumed } = self.come_back(&app, shown, connect.resume.as_ref())?;
+        let generation = from.as_ref().map_or(now_ms, |from| now_ms.max(from.generation + 1));
+        let expires_ms = token.as_ref().map(|token| token.expires_ms);
+        let connection = from.map_or_else(|| self.outbox.id(), |from| from.connection);
+        let resume = self.ticket(connection, generation, token.as_ref());
+        if resumed == Some(true) && !with_token {
+            self.session.start_again(&app, token, generation, now_ms)?;
+        } else {
+            self.session.start(&app, token, generation)?;
+        }
+        if resumed == Some(true) {
+            self.entry.resume(&self.outbox, connection);
+        }
+        let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
+        let user = subject.sub().map(Into::into);
+        let limits = subject.limits(&app.limits);
+        self.caller = Some(Caller { entry: Arc::clone(&self.entry), subject, connection: Some(connection) });
+        let hello =
+            Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };
+        self.answer(id, &Reply::Connected(Box::new(hello)));
+        self.schedule(self.node.second());
+        Ok(resumed)
+    }
+
+    /// Who comes, and whether as who they were. Beside a token a ticket only says which connection goes on; one that does
+    /// not hold, or is another user's, then changes nothing.
+    fn come_back(
+        &self,
+        app: &App,
+        shown: Option<VerifiedToken>,
+        resume: Option<&native::Token>,
+    ) -> Result<Comeback, NodeError> {
+        let Some(resume) = resume else { return Ok(Comeback { token: shown, from: None, resumed: None }) };
+        let now_ms = self.node.clock.unix_ms();
+        let opened = self.node.open_ticket(app.id, resume.expose());
+        let Some(token) = shown else {
+            let ticket = opened?;
+            let token = ticket.holds(now_ms)?;
+            return Ok(Comeback { token, from: Some(ticket), resumed: Some(true) });
+        };
+        let from = opened
+            .ok()
+            .filter(|ticket| ticket.identifies(now_ms).is_ok() && ticket.sub() == token.subject.sub.as_deref());
+        Ok(Comeback { token: Some(token), resumed: Some(from.is_some()), from })
+    }
+
+    /// The ticket with which the client can come back; none in the odd case that it would be too long.
+    fn ticket(&self, connection: ConnectionId, generation: u64, token: Option<&VerifiedToken>) -> Option<String> {
+        let ticket = ResumeTicket::of(connection, generation, self.node.clock.unix_ms(), token);
+        self.node.seal_ticket(self.entry.id(), &ticket).ok()
+    }
+
+    pub(super) fn refresh(&mut self, id: u64, token: &str) -> Result<(), NodeError> {
+        let app = self.entry.app();
+        let verified = token::verify(&app, token, self.node.clock.unix_ms())?;
+        let expires_ms = verified.expires_ms;
+        let resume = self.ticket(self.outbox.id(), self.session.generation(), Some(&verified));
+        self.session.refresh(verified)?;
+        // Commands right behind this one count on the new rights.
+        self.renew_caller();
+        self.answer(id, &Reply::Refreshed { expires_ms, resume });
+        // Rights are diffed in place: what the new token does not give is detached, with the reason.
+        self.outbox.signal(Signal::Recheck);
+        self.schedule(self.node.second());
+        Ok(())
+    }
+}
