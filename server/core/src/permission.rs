@@ -139,7 +139,9 @@ impl Subject {
         self.own_limits().filter(|own| own.is_set(limit)).map_or(value, |own| value.min(own.get(limit)))
     }
 
-    fn own_limits(&self) -> Option<&Limits> {
+    /// The limits that its token lowers.
+    #[must_use]
+    pub fn own_limits(&self) -> Option<&Limits> {
         match self {
             Self::Client(client) => client.limits.as_deref(),
             Self::Key { .. } => None,

@@ -9,6 +9,7 @@
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
 mod commands;
+mod tokens;
 mod welcome;
 
 use std::collections::VecDeque;
@@ -27,10 +28,12 @@ use fanfare_protocol::native::{self, Command, CommandError};
 use crate::broker::{BrokerError, Page};
 use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
+use crate::error::NodeError;
 use crate::node::{Handshake, Node};
 use crate::outbox::{Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
+use crate::token::VerifiedToken;
 use crate::transport::{Inbound, Reader, ReceiveError};
 
 /// Commands whose answers may be awaited at one moment; more wait, and nothing is read.
@@ -63,6 +66,7 @@ pub(crate) fn serve<R: Reader>(
         replies_bytes: 0,
         backlog: VecDeque::new(),
         phase: Phase::Open,
+        verifying: false,
         blocked: false,
         catch_up: false,
         retry: false,
@@ -82,6 +86,8 @@ pub(crate) fn serve<R: Reader>(
 enum Done {
     /// Its answer.
     Reply(Frame),
+    /// A token that the command it came with waited for.
+    Verified(Box<(tokens::Then, Result<VerifiedToken, NodeError>)>),
     /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
     Page { ticket: Ticket, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
 }
@@ -114,6 +120,8 @@ struct Connection {
     /// one read holds a thousand commands.
     backlog: VecDeque<Result<Command, CommandError>>,
     phase: Phase,
+    /// A token is being verified: nothing else runs until it is.
+    verifying: bool,
     blocked: bool,
     catch_up: bool,
     /// A read failed: the next tick makes another.
@@ -360,9 +368,12 @@ impl Connection {
         self.refuse(None, &problem);
     }
 
-    /// Whether the client does not take its answers, or has many commands running. It is not read then either.
+    /// Whether the client does not take its answers, has many commands running, or its rights are not known yet. It is
+    /// not read then either.
     fn is_busy(&self) -> bool {
-        self.inflight.len() >= INFLIGHT_MAX || self.replies_bytes + self.outbox.waiting() > PUSH_BYTES_MAX
+        self.verifying
+            || self.inflight.len() >= INFLIGHT_MAX
+            || self.replies_bytes + self.outbox.waiting() > PUSH_BYTES_MAX
     }
 
     /// Runs commands that had to wait, while the client keeps up.

@@ -1,5 +1,7 @@
 //! What a connection may do next, and what a change of its app means for it. Pure: time comes in, words go out.
 
+mod held;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::limiter::Bucket;
 use crate::ticket::TicketError;
 use crate::token::VerifiedToken;
 
+pub use held::Held;
+
 /// How long an expired token's connection may still refresh it.
 pub const EXPIRY_GRACE_MS: u64 = 30_000;
 
@@ -24,6 +28,8 @@ pub struct Session {
     commands: Bucket,
     /// Sorted by name.
     subscriptions: Vec<(ChannelName, u32)>,
+    /// Tokens of single subscriptions, where there are any.
+    held: Option<Box<held::HeldTokens>>,
 }
 
 /// Who is connected.
@@ -106,10 +112,9 @@ impl Session {
     /// # Errors
     /// When it is somebody else's.
     pub fn refresh(&mut self, token: VerifiedToken) -> Result<(), NodeError> {
-        if self.subject().is_some_and(|subject| subject.sub() != token.subject.sub.as_deref()) {
-            let problem =
-                Problem::new(ErrorCode::TokenInvalid, "The new token's sub is another user's; reconnect instead.");
-            return Err(NodeError::Invalid(Box::new(problem)));
+        self.check_user(&token)?;
+        if let Some(held) = &mut self.held {
+            held.set_limits(token.subject.limits.as_deref());
         }
         if let Some(connected) = &mut self.connected {
             connected.subject = Arc::new(Subject::Client(Box::new(token.subject)));
@@ -141,6 +146,35 @@ impl Session {
                 })
             }
         }
+    }
+
+    /// Makes a token the token of a subscription that is made or is there.
+    ///
+    /// # Errors
+    /// When it is somebody else's.
+    pub fn channel_token(&self, token: VerifiedToken) -> Result<Held, NodeError> {
+        self.check_user(&token)?;
+        let limits = self.subject().and_then(|subject| subject.own_limits().cloned().map(Box::new));
+        Ok(Held::new(token, limits))
+    }
+
+    fn check_user(&self, token: &VerifiedToken) -> Result<(), NodeError> {
+        if self.subject().is_some_and(|subject| subject.sub() == token.subject.sub.as_deref()) {
+            return Ok(());
+        }
+        let detail = "The token's sub is not the user of this connection; reconnect to be somebody else.";
+        Err(NodeError::Invalid(Box::new(Problem::new(ErrorCode::TokenInvalid, detail))))
+    }
+
+    /// A subscription has a token of its own from now on.
+    pub fn hold(&mut self, channel: ChannelName, held: Held) {
+        self.held.get_or_insert_default().insert(channel, held);
+    }
+
+    /// The token of a subscription, if it has one of its own.
+    #[must_use]
+    pub fn held(&self, channel: &ChannelName) -> Option<&Held> {
+        self.held.as_ref().and_then(|held| held.get(channel))
     }
 
     /// Who is connected; `None` before that.
@@ -196,6 +230,9 @@ impl Session {
     /// A subscription ended.
     pub fn unsubscribed(&mut self, channel: &ChannelName) -> Option<u32> {
         let at = self.subscriptions.binary_search_by(|(name, _)| name.cmp(channel)).ok()?;
+        if let Some(held) = &mut self.held {
+            held.remove(channel);
+        }
         Some(self.subscriptions.remove(at).1)
     }
 
@@ -218,24 +255,36 @@ impl Session {
             return Verdict::Close(ErrorCode::TokenRevoked);
         }
         let subject = &connected.subject;
-        let mut refused = Vec::new();
-        self.subscriptions.retain(|(channel, slot)| match decide(app, subject, Operation::Subscribe, channel) {
-            Ok(_) => true,
-            Err(refusal) => {
-                refused.push((channel.clone(), *slot, Problem::from(refusal)));
-                false
+        let (mut refused, held) = (Vec::new(), &mut self.held);
+        self.subscriptions.retain(|(channel, slot)| {
+            let own = held.as_mut().and_then(|held| held.recheck(app, channel, now_ms));
+            let of_connection = || match decide(app, subject, Operation::Subscribe, channel) {
+                Ok(_) => Ok(()),
+                Err(refusal) => Err(Box::new(Problem::from(refusal))),
+            };
+            match own.unwrap_or_else(of_connection) {
+                Ok(()) => true,
+                Err(problem) => {
+                    if let Some(held) = held {
+                        held.remove(channel);
+                    }
+                    refused.push((channel.clone(), *slot, *problem));
+                    false
+                }
             }
         });
         Verdict::Stay(refused)
     }
 
-    /// When time alone changes what the session may: its token's grace ends, or the key that signed it stops to work.
+    /// When time alone changes what the session may: the grace of its token, or of a subscription's, ends, or the key
+    /// that signed it stops to work.
     #[must_use]
     pub fn ends_ms(&self, app: &App) -> Option<u64> {
         let grace = self.expires_ms().map(|expires_ms| expires_ms.saturating_add(EXPIRY_GRACE_MS));
         let signer =
             self.subject().and_then(|subject| ceiling(subject)).and_then(|ceiling| signer_ends_ms(app, ceiling));
-        grace.into_iter().chain(signer).min()
+        let held = self.held.as_ref().and_then(|held| held.ends_ms(app));
+        grace.into_iter().chain(signer).chain(held).min()
     }
 
     /// Whether the token's time, grace included, is over.
@@ -292,6 +341,18 @@ mod tests {
         }
     }
 
+    fn signing_key(id: KeyId) -> Key {
+        Key {
+            id,
+            name: "k".into(),
+            capabilities: Capabilities::everything(),
+            expires_ms: None,
+            state: KeyState::Active,
+            secret_hash: [0; 32],
+            signing_secret: None,
+        }
+    }
+
     fn name(text: &str) -> ChannelName {
         ChannelName::parse(text).expect("valid")
     }
@@ -344,15 +405,7 @@ mod tests {
     fn a_revoked_or_expired_key_ends_the_sessions_of_its_tokens() {
         let mut app = App::for_tests();
         let id = KeyId::new(1, 1);
-        app.keys = vec![Key {
-            id,
-            name: "k".into(),
-            capabilities: Capabilities::everything(),
-            expires_ms: None,
-            state: KeyState::Active,
-            secret_hash: [0; 32],
-            signing_secret: None,
-        }];
+        app.keys = vec![signing_key(id)];
         let mut session = Session::default();
         let signer = Signer::Key(id);
         let ceiling = Ceiling { signer, capabilities: Capabilities::everything() };
@@ -368,5 +421,52 @@ mod tests {
         app.keys[0].expires_ms = None;
         app.keys[0].state = KeyState::Revoked;
         assert_eq!(session.recheck(&app, 0), Verdict::Close(ErrorCode::TokenRevoked));
+    }
+
+    #[test]
+    fn a_channel_token_is_judged_by_itself_and_ends_its_subscription_alone() {
+        let mut app = App::for_tests();
+        app.rules = vec![rule(Who::Everyone, Effect::Allow)];
+        let id = KeyId::new(1, 1);
+        app.keys = vec![signing_key(id)];
+        let mut session = connected(&app);
+        let token = |pattern: &str, sub: Option<&str>| VerifiedToken {
+            subject: ClientSubject {
+                sub: sub.map(Into::into),
+                capabilities: Some(Capabilities::new(vec![(
+                    Pattern::parse(pattern).expect("valid"),
+                    Operations::CLIENT,
+                )])),
+                ceiling: Some(Ceiling { signer: Signer::Key(id), capabilities: Capabilities::everything() }),
+                ..ClientSubject::default()
+            },
+            expires_ms: 1_000,
+            signer: Signer::Key(id),
+            info: None,
+        };
+        assert!(session.channel_token(token("hall:*", Some("ann"))).is_err(), "it is of another user");
+        let held = session.channel_token(token("hall:*", None)).expect("of the same user");
+        session.subscribed(name("hall:1"), 2);
+        session.hold(name("hall:1"), held);
+        // The connection's own rights do not cover it, its own token does.
+        assert_eq!(session.recheck(&app, 0), Verdict::Stay(Vec::new()));
+        assert_eq!(session.ends_ms(&app), Some(1_000 + EXPIRY_GRACE_MS));
+        assert_eq!(session.recheck(&app, 1_000 + EXPIRY_GRACE_MS - 1), Verdict::Stay(Vec::new()));
+        let lost = |verdict| match verdict {
+            Verdict::Stay(lost) => {
+                lost.into_iter().map(|(channel, _, problem)| (channel, problem.code)).collect::<Vec<_>>()
+            }
+            Verdict::Close(code) => panic!("closed with {code}"),
+        };
+        assert_eq!(lost(session.recheck(&app, 1_000 + EXPIRY_GRACE_MS)), [(name("hall:1"), ErrorCode::TokenExpired)]);
+        assert_eq!((session.ends_ms(&app), session.subscriptions()), (None, 2));
+        // A token that does not give the subscription takes it away, whatever the connection may.
+        let held = session.channel_token(token("hall:*", None)).expect("of the same user");
+        session.hold(name("room:1"), held);
+        assert_eq!(lost(session.recheck(&app, 0)), [(name("room:1"), ErrorCode::Forbidden)]);
+        let held = session.channel_token(token("room:*", None)).expect("of the same user");
+        session.hold(name("room:2"), held);
+        app.keys.clear();
+        assert_eq!(lost(session.recheck(&app, 0)), [(name("room:2"), ErrorCode::TokenRevoked)]);
     }
 }

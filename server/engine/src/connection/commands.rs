@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
-use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position, Subject};
+use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
     self, Command, CommandError, CommandKind, Direction, Gap, GapReason, History, HistoryOk, PublishedOk, Recovery,
-    Reply, Rewind, SubscribedOk,
+    Reply, Rewind, Subscribe, SubscribedOk,
 };
 use futures_util::FutureExt;
 
@@ -18,6 +18,7 @@ use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
 use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket, Wrote};
+use crate::session::Held;
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
 
@@ -63,8 +64,8 @@ impl Connection {
             Err(error) => Err(error),
             Ok(()) => match kind {
                 CommandKind::Connect(connect) => self.connect(id, connect),
-                CommandKind::Refresh(refresh) => self.refresh(id, refresh.token.expose()),
-                CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe.channel, subscribe.start),
+                CommandKind::Refresh(refresh) => self.refresh(id, refresh),
+                CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe),
                 CommandKind::Unsubscribe { channel } => self.unsubscribe(id, &channel),
                 CommandKind::Publish(publish) => self.publish(id, *publish),
                 CommandKind::History(history) => self.history(id, history),
@@ -75,9 +76,13 @@ impl Connection {
             },
         };
         if let Err(error) = outcome {
-            AppStats::add(&self.entry.stats.refused, 1);
-            self.refuse(Some(id), &error.problem());
+            self.failed(id, &error);
         }
+    }
+
+    pub(super) fn failed(&mut self, id: u64, error: &NodeError) {
+        AppStats::add(&self.entry.stats.refused, 1);
+        self.refuse(Some(id), &error.problem());
     }
 
     pub(super) fn answer(&mut self, id: u64, reply: &Reply) {
@@ -92,16 +97,15 @@ impl Connection {
         }
     }
 
-    fn subject(&self) -> Result<&Subject, NodeError> {
-        self.session.subject().map(AsRef::as_ref).ok_or(NodeError::TokenMissing)
-    }
-
     /// Hub first, so that deliveries are held; then the broker; then history since the client's position.
-    fn subscribe(&mut self, id: u64, channel: ChannelName, start: native::Start) -> Result<(), NodeError> {
+    pub(super) fn attach(&mut self, id: u64, subscribe: Subscribe, own: Option<Held>) -> Result<(), NodeError> {
+        let Subscribe { channel, start, .. } = subscribe;
         let app = self.entry.app();
-        let key = decide(&app, self.subject()?, Operation::Subscribe, &channel)?.channel_key();
+        let subject =
+            own.as_ref().map(Held::subject).or_else(|| self.session.subject()).ok_or(NodeError::TokenMissing)?;
+        let key = decide(&app, subject, Operation::Subscribe, &channel)?.channel_key();
         if matches!(start, native::Start::Rewind(_)) {
-            decide(&app, self.subject()?, Operation::History, &channel)?;
+            decide(&app, subject, Operation::History, &channel)?;
         }
         self.session.may_subscribe(&channel, &app)?;
         let position = match &start {
@@ -112,6 +116,9 @@ impl Connection {
         let (node, entry, outbox) = (&self.node, &self.entry, &self.outbox);
         let ticket = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), echo, position);
         self.session.subscribed(channel.clone(), ticket.slot);
+        if let Some(own) = own {
+            self.hold(channel.clone(), own);
+        }
         AppStats::add(&self.entry.stats.subscriptions, 1);
         let read = self.read(match &start {
             native::Start::Now => Start::Top,
@@ -154,6 +161,10 @@ impl Connection {
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
             Done::Reply(frame) => self.reply(&frame),
+            Done::Verified(done) => {
+                let (then, verified) = *done;
+                self.on_verified(then, verified);
+            }
             Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
                 (Some(channel), None) => self.continued(ticket, &channel, page),
@@ -199,6 +210,7 @@ impl Connection {
         };
         let place = place.map(|seq| Position { lineage: page.lineage, seq });
         let (node, stats) = (&self.node, &self.entry.stats);
+        let expires_ms = self.session.held(&opening.channel).map(Held::expires_ms);
         let outcome = self.outbox.open(ticket, (page, node.clock.monotonic()), place, |turned| {
             let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
                 let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
@@ -212,6 +224,7 @@ impl Connection {
                 lineage: node.lineage(&opening.key, turned.from.lineage),
                 seq: turned.from.seq,
                 recovery,
+                expires_ms,
             };
             Some(native::reply(opening.id, &Reply::Subscribed(ok)))
         });
@@ -273,8 +286,8 @@ impl Connection {
     }
 
     fn publish(&mut self, id: u64, publish: native::Publish) -> Result<(), NodeError> {
-        let caller = self.caller.as_ref().ok_or(NodeError::TokenMissing)?;
-        let (key, pending) = self.node.begin_publish(caller, &publish.channel, publish.draft)?;
+        let caller = self.caller_on(&publish.channel, Operation::Publish)?;
+        let (key, pending) = self.node.begin_publish(&caller, &publish.channel, publish.draft)?;
         match pending {
             Pending::Ready(appended) => {
                 let published = self.node.published(&key, appended?);
@@ -295,7 +308,7 @@ impl Connection {
     }
 
     fn history(&mut self, id: u64, history: History) -> Result<(), NodeError> {
-        let caller = self.caller.clone().ok_or(NodeError::TokenMissing)?;
+        let caller = self.caller_on(&history.channel, Operation::History)?.into_owned();
         let node = Arc::clone(&self.node);
         let direction = match history.direction {
             Direction::Backward => node::Direction::Backward,
@@ -327,7 +340,7 @@ impl Connection {
     }
 }
 
-fn not_subscribed(channel: &ChannelName) -> Problem {
+pub(super) fn not_subscribed(channel: &ChannelName) -> Problem {
     Problem::new(ErrorCode::NotSubscribed, format!("This connection is not subscribed to {channel}."))
 }
 

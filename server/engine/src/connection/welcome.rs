@@ -7,12 +7,13 @@ use fanfare_core::id::ConnectionId;
 use fanfare_protocol::native::{self, Connect, Hello, Reply};
 
 use super::Connection;
+use super::tokens::Then;
 use crate::caller::Caller;
 use crate::error::NodeError;
 use crate::outbox::Signal;
 use crate::stats::AppStats;
 use crate::ticket::ResumeTicket;
-use crate::token::{self, VerifiedToken};
+use crate::token::VerifiedToken;
 
 /// Who a client is that connects.
 struct Comeback {
@@ -26,9 +27,24 @@ struct Comeback {
 
 impl Connection {
     pub(super) fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
-        let shows_ticket = connect.resume.is_some();
-        let started = self.start_session(id, connect);
-        if shows_ticket {
+        let Connect { token, resume } = connect;
+        let handshake = self.handshake.take();
+        let offered = token.as_ref().map(|token| token.expose());
+        match offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref())) {
+            Some(token) => self.verify(token, Then::Connect(id, resume)),
+            None => self.connected(id, Ok(None), resume.as_ref()),
+        }
+    }
+
+    /// Goes on with the token that was shown, if one was.
+    pub(super) fn connected(
+        &mut self,
+        id: u64,
+        shown: Result<Option<VerifiedToken>, NodeError>,
+        resume: Option<&native::Token>,
+    ) -> Result<(), NodeError> {
+        let started = shown.and_then(|shown| self.start_session(id, shown, resume));
+        if resume.is_some() {
             let (held, stats) = (matches!(started, Ok(Some(true))), &self.entry.stats);
             AppStats::add(if held { &stats.resumed } else { &stats.not_resumed }, 1);
         }
@@ -36,14 +52,15 @@ impl Connection {
     }
 
     /// Answers whether a ticket held, where one was shown.
-    fn start_session(&mut self, id: u64, connect: Connect) -> Result<Option<bool>, NodeError> {
-        let handshake = self.handshake.take();
-        let offered = connect.token.as_ref().map(|token| token.expose());
-        let token = offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref()));
+    fn start_session(
+        &mut self,
+        id: u64,
+        shown: Option<VerifiedToken>,
+        resume: Option<&native::Token>,
+    ) -> Result<Option<bool>, NodeError> {
         let (app, now_ms) = (self.entry.app(), self.node.clock.unix_ms());
-        let shown = token.map(|token| token::verify(&app, token, now_ms)).transpose()?;
         let with_token = shown.is_some();
-        let Comeback { token, from, resumed } = self.come_back(&app, shown, connect.resume.as_ref())?;
+        let Comeback { token, from, resumed } = self.come_back(&app, shown, resume)?;
         let generation = from.as_ref().map_or(now_ms, |from| now_ms.max(from.generation + 1));
         let expires_ms = token.as_ref().map(|token| token.expires_ms);
         let connection = from.map_or_else(|| self.outbox.id(), |from| from.connection);
@@ -95,9 +112,8 @@ impl Connection {
         self.node.seal_ticket(self.entry.id(), &ticket).ok()
     }
 
-    pub(super) fn refresh(&mut self, id: u64, token: &str) -> Result<(), NodeError> {
-        let app = self.entry.app();
-        let verified = token::verify(&app, token, self.node.clock.unix_ms())?;
+    /// The connection has a new token.
+    pub(super) fn refreshed(&mut self, id: u64, verified: VerifiedToken) -> Result<(), NodeError> {
         let expires_ms = verified.expires_ms;
         let resume = self.ticket(self.outbox.id(), self.session.generation(), Some(&verified));
         self.session.refresh(verified)?;

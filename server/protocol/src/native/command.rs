@@ -20,7 +20,7 @@ pub struct Command {
 pub enum CommandKind {
     /// Starts the session; the first command of every connection.
     Connect(Connect),
-    /// Replaces the token of a live connection.
+    /// Replaces the token of a live connection, or of one of its subscriptions.
     Refresh(Refresh),
     /// Attaches the connection to a channel.
     Subscribe(Subscribe),
@@ -49,7 +49,8 @@ impl CommandKind {
             | Self::Unsubscribe { channel }
             | Self::History(History { channel, .. }) => Some(channel),
             Self::Publish(publish) => Some(&publish.channel),
-            Self::Connect(_) | Self::Refresh(_) | Self::Ping => None,
+            Self::Refresh(refresh) => refresh.channel.as_ref(),
+            Self::Connect(_) | Self::Ping => None,
         }
     }
 }
@@ -90,6 +91,8 @@ pub struct Connect {
 pub struct Refresh {
     /// The new one.
     pub token: Token,
+    /// The subscription whose token it is; none for the connection's.
+    pub channel: Option<ChannelName>,
 }
 
 /// Attaches to a channel.
@@ -99,6 +102,8 @@ pub struct Subscribe {
     pub channel: ChannelName,
     /// From where on.
     pub start: Start,
+    /// A token for this subscription alone.
+    pub token: Option<Token>,
 }
 
 /// From where on a subscription receives.

@@ -154,13 +154,16 @@ fn read_refresh(
     reader: &mut Reader<'_>,
     at: &Place<'_>,
 ) -> Result<Option<CommandKind>, JsonError> {
-    let mut token = Seen::default();
-    let is_object = faults.object(reader, at, &["token"], |faults, reader, _, at| {
-        token.set(read_token(faults, reader, at)?);
+    let (mut token, mut channel) = (Seen::default(), None);
+    let is_object = faults.object(reader, at, &["token", "channel"], |faults, reader, name, at| {
+        match name {
+            "token" => token.set(read_token(faults, reader, at)?),
+            _ => channel = faults.channel(reader, at, ChannelName::parse_any)?,
+        }
         Ok(())
     })?;
     faults.require(token.seen || !is_object, at, "token", ", a new token for the same user");
-    Ok(token.value.map(|token| CommandKind::Refresh(Refresh { token })))
+    Ok(token.value.map(|token| CommandKind::Refresh(Refresh { token, channel })))
 }
 
 /// How long a token or ticket may be is for its verification to say; the frame's bound holds here.
@@ -174,11 +177,13 @@ fn read_subscribe(
     at: &Place<'_>,
 ) -> Result<Option<CommandKind>, JsonError> {
     let (mut channel, mut position, mut rewind) = (Seen::default(), Seen::default(), Seen::default());
-    let known = ["channel", "position", "rewind"];
+    let mut token = None;
+    let known = ["channel", "position", "rewind", "token"];
     let is_object = faults.object(reader, at, &known, |faults, reader, name, at| {
         match name {
             "channel" => channel.set(faults.channel(reader, at, ChannelName::parse_any)?),
             "position" => position.set(read_position(faults, reader, at)?),
+            "token" => token = read_token(faults, reader, at)?,
             _ => rewind.set(read_rewind(faults, reader, at)?),
         }
         Ok(())
@@ -195,7 +200,7 @@ fn read_subscribe(
         (None, Some(rewind)) => Start::Rewind(rewind),
         (None, None) => Start::Now,
     };
-    Ok(channel.value.map(|channel| CommandKind::Subscribe(Subscribe { channel, start })))
+    Ok(channel.value.map(|channel| CommandKind::Subscribe(Subscribe { channel, start, token })))
 }
 
 fn read_rewind(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<Rewind>, JsonError> {
@@ -300,11 +305,19 @@ mod tests {
 
     #[test]
     fn a_token_does_not_print() {
-        let command = parse(r#"{"id":1,"connect":{"token":"abc"}}"#).next().expect("a line").expect("valid");
-        assert!(!format!("{command:?}").contains("abc"));
+        for text in [
+            r#"{"id":1,"connect":{"token":"abc"}}"#,
+            r#"{"id":1,"refresh":{"token":"abc","channel":"room:9"}}"#,
+            r#"{"id":1,"subscribe":{"channel":"room:9","token":"abc"}}"#,
+        ] {
+            let command = parse(text).next().expect("a line").expect("valid");
+            assert!(!format!("{command:?}").contains("abc"));
+        }
     }
 
-    const EXAMPLES: [&str; 8] = [
+    const EXAMPLES: [&str; 10] = [
+        r#"{"id":9,"refresh":{"token":"a","channel":"room:9"}}"#,
+        r#"{"id":10,"subscribe":{"channel":"room:9","token":"a"}}"#,
         r#"{"id":1,"connect":{"token":"a"}}"#,
         r#"{"id":2,"refresh":{"token":"a"}}"#,
         r#"{"id":3,"subscribe":{"channel":"room:9","position":"k3Zx.1"}}"#,

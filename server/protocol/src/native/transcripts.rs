@@ -74,9 +74,10 @@ impl Puppet {
                     ticket.as_ref().map(|ticket| ticket.expose() != "old"),
                 ))),
             },
-            CommandKind::Refresh(_) => {
-                Reply::Refreshed { expires_ms: TIME + 7_200_000, resume: Some("AH1k…".to_owned()) }
-            }
+            CommandKind::Refresh(refresh) => Reply::Refreshed {
+                expires_ms: TIME + 7_200_000,
+                resume: refresh.channel.is_none().then(|| "AH1k…".to_owned()),
+            },
             CommandKind::Subscribe(subscribe) => return self.subscribe(id, subscribe),
             CommandKind::Unsubscribe { channel } => {
                 self.subscribed.remove(&channel);
@@ -89,8 +90,9 @@ impl Puppet {
         self.out.push_back(reply(id, &answer));
     }
 
-    fn subscribe(&mut self, id: u64, Subscribe { channel, start }: Subscribe) {
+    fn subscribe(&mut self, id: u64, Subscribe { channel, start, token }: Subscribe) {
         let (top, mut recovery) = (self.top(), None);
+        let expires_ms = token.map(|_| TIME + 3_600_000);
         let seq = match start {
             Start::Now => top,
             Start::Rewind(Rewind::Messages(count)) => top.saturating_sub(count.into()),
@@ -105,7 +107,7 @@ impl Puppet {
                 seq_of(&from)
             }
         };
-        let ok = SubscribedOk { channel: channel.clone(), lineage: "k3Zx".into(), seq, recovery };
+        let ok = SubscribedOk { channel: channel.clone(), lineage: "k3Zx".into(), seq, recovery, expires_ms };
         self.out.push_back(reply(id, &Reply::Subscribed(ok)));
         self.out.extend(self.log.iter().skip(seq as usize).map(|message| push_message(&channel, message)));
         self.subscribed.insert(channel);
@@ -162,6 +164,10 @@ impl Puppet {
             "a rule of the ACL denies room:9" => {
                 let refusal = Refusal::Denied { rule: RuleId::new(1, 1), operation: Operation::Subscribe };
                 self.out.push_back(push_unsubscribed(&channel, &Problem::from(refusal)));
+            }
+            "the token of room:9 has expired, and 30 s have passed" => {
+                let detail = "The token of this subscription has expired; subscribe again with a new one.";
+                self.out.push_back(push_unsubscribed(&channel, &Problem::new(ErrorCode::TokenExpired, detail)));
             }
             "the node is drained" => self.out.push_back(push_reconnect(1_500)),
             "too much is published" => {

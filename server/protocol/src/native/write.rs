@@ -72,6 +72,8 @@ pub struct SubscribedOk {
     pub seq: Seq,
     /// How it went, when the client asked to continue at a position.
     pub recovery: Option<Recovery>,
+    /// When the subscription's own token expires, Unix milliseconds.
+    pub expires_ms: Option<u64>,
 }
 
 /// Whether a client continues where it was.
@@ -340,6 +342,9 @@ impl<'o> Fields<'o> {
             None => {}
             Some(Recovery::Recovered) => self.bool("recovered", true),
             Some(Recovery::Lost(gap)) => self.gap(gap),
+        }
+        if let Some(expires_ms) = subscribed.expires_ms {
+            self.number("expires_ms", expires_ms);
         }
     }
 
