@@ -1,6 +1,7 @@
 import { clientError } from "./errors.js";
+import { ChannelPresence, type PresenceChannelPort } from "./members.js";
 import { type Draft, type Message, readMessage, writeDraft } from "./message.js";
-import type { CommandKind, WireMessage } from "./protocol.js";
+import type { WireMessage } from "./protocol.js";
 import type { Handler } from "./delivery.js";
 import type { Start, Subscribed, SubscribeOptions, Subscription } from "./subscription.js";
 
@@ -32,8 +33,7 @@ export interface HistoryPage<T = unknown> {
 }
 
 /** What a channel needs of its client. */
-export interface ChannelPort {
-  command(kind: CommandKind, body: string): Promise<unknown>;
+export interface ChannelPort extends PresenceChannelPort {
   subscription(): Subscription | undefined;
   subscribe(start: Start): Subscription;
 }
@@ -41,10 +41,13 @@ export interface ChannelPort {
 /** A channel by name: a light handle, made as often as one likes. */
 export class Channel {
   readonly name: string;
+  /** Who is on it. */
+  readonly presence: ChannelPresence;
   readonly #port: ChannelPort;
 
   constructor(name: string, port: ChannelPort) {
     this.name = name;
+    this.presence = new ChannelPresence(name, port);
     this.#port = port;
   }
 

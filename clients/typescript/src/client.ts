@@ -6,6 +6,7 @@ import { Emitter } from "./emitter.js";
 import { clientError, FanfareError } from "./errors.js";
 import type { Answer, Command, SocketClass } from "./link.js";
 import type { CommandKind, Inbound, Limits, Notice } from "./protocol.js";
+import { Presence } from "./presence.js";
 import { Queue } from "./queue.js";
 import { Session, type State, type StateChange } from "./session.js";
 import type { Gap } from "./delivery.js";
@@ -50,6 +51,7 @@ export class Fanfare {
   readonly #tokens: Tokens;
   readonly #events = new Emitter<Events>();
   readonly #subscriptions = new Map<string, Subscription>();
+  readonly #presences = new Map<string, Presence>();
   readonly #queue: Queue;
   readonly #session: Session;
   /** For those who wait for `connect`. */
@@ -67,15 +69,18 @@ export class Fanfare {
       clock,
       fetch: options.fetch ?? ((address) => fetch(address)),
       tokens: this.#tokens,
-      first: () => this.#all().flatMap((subscription) => subscription.open() ?? []),
+      // Subscriptions first: who enters or publishes next may want to hear it.
+      first: () => [...this.#all(), ...this.#present()].flatMap((part) => part.open() ?? []),
       onState: (change) => this.#entered(change),
       onConnected: (link, hello) => {
-        // Subscriptions first: who publishes next may want to hear it.
         for (const subscription of this.#all()) subscription.attach();
         this.#queue.open(link, hello.limits?.publish_connection);
       },
       onPush: (push, size) => this.#push(push, size),
       onLost: (error, unanswered) => this.#lost(error, unanswered),
+      onWake: () => {
+        for (const subscription of this.#all()) subscription.wake();
+      },
       onEnd: (state, error) => this.#ended(state, error),
       onError: (error) => this.#report(error),
     });
@@ -107,6 +112,8 @@ export class Fanfare {
       command: (kind, body) => this.#command(kind, body, name),
       subscription: () => this.#subscriptions.get(name),
       subscribe: (start) => this.#subscribe(name, start),
+      present: () => this.#presences.get(name),
+      presence: () => this.#presences.get(name) ?? this.#presence(name),
     });
   }
 
@@ -161,6 +168,10 @@ export class Fanfare {
     return [...this.#subscriptions.values()];
   }
 
+  #present(): Presence[] {
+    return [...this.#presences.values()];
+  }
+
   #entered(change: StateChange): void {
     if (change.state === "connected") {
       this.#opened?.resolve();
@@ -170,7 +181,7 @@ export class Fanfare {
   }
 
   #lost(error: FanfareError, unanswered: readonly Command[]): void {
-    for (const subscription of this.#all()) subscription.detach();
+    for (const part of [...this.#all(), ...this.#present()]) part.detach();
     const again = (command: Command) => command.order !== undefined && !OUR_FAULT.includes(error.closeCode ?? 0);
     this.#queue.shut(unanswered.filter(again));
     for (const command of unanswered) if (!again(command)) command.settle({ error });
@@ -180,17 +191,23 @@ export class Fanfare {
     this.#queue.shut([]);
     this.#queue.fail(error);
     for (const subscription of this.#all()) subscription.end(state === "failed" ? error : undefined);
+    for (const presence of this.#present()) presence.end(error);
     this.#opened?.reject(error);
     this.#opened = undefined;
   }
 
   #push(push: Inbound, size: number): void {
-    const { msg, recovery, unsubscribed, reconnect, notice, error } = push;
+    const { msg, recovery, gap, presence, unsubscribed, presence_ended: ended, reconnect, notice, error } = push;
     if (msg !== undefined) this.#subscriptions.get(msg.channel)?.onMessage(msg, size);
     else if (recovery !== undefined) this.#subscriptions.get(recovery.channel)?.onRecovery(recovery);
+    else if (gap !== undefined) this.#subscriptions.get(gap.channel)?.onGap(gap.from, gap.to, gap.dropped);
+    else if (presence !== undefined) this.#presences.get(presence.channel)?.onPush(presence);
     else if (unsubscribed !== undefined) {
       const { channel, error } = unsubscribed;
       this.#subscriptions.get(channel)?.onUnsubscribed(new FanfareError(error, { channel }));
+    } else if (ended !== undefined) {
+      const { channel, what, error } = ended;
+      this.#presences.get(channel)?.onEnded(what, new FanfareError(error, { channel }));
     } else if (reconnect !== undefined) this.#session.moveIn(reconnect.after_ms);
     else if (notice !== undefined) {
       if (notice.kind === "token_expiring") this.#session.expiring(notice["expires_ms"] as number | undefined);
@@ -201,10 +218,15 @@ export class Fanfare {
   #subscribe(name: string, start: Start): Subscription {
     const port: Port = {
       clock: this.#clock,
+      time: this.#session.time,
       ready: () => this.#session.ready,
       send: (command) => this.#session.send(command),
       gap: (gap) => this.#events.emit("gap", gap),
       error: (error) => this.#report(error),
+      left: () => {
+        const presence = this.#presences.get(name);
+        if (presence?.entered) presence.attach();
+      },
       ended: (subscription) => {
         if (this.#subscriptions.get(name) === subscription) this.#subscriptions.delete(name);
       },
@@ -212,6 +234,28 @@ export class Fanfare {
     const subscription = new Subscription(port, name, start);
     this.#subscriptions.set(name, subscription);
     return subscription;
+  }
+
+  #presence(name: string): Presence {
+    const presence = new Presence(
+      {
+        clock: this.#clock,
+        ready: () => this.#session.ready,
+        send: (command) => this.#session.send(command),
+        watch: (wanted) => {
+          const there = this.#subscriptions.get(name);
+          if (wanted) (there ?? this.#subscribe(name, {})).watch(true);
+          else there?.watch(false);
+        },
+        error: (error) => this.#report(error),
+        idle: () => {
+          if (this.#presences.get(name) === presence) this.#presences.delete(name);
+        },
+      },
+      name,
+    );
+    this.#presences.set(name, presence);
+    return presence;
   }
 
   /** Sends a command, or lets it wait for a connection. It is answered once, whatever happens to connections. */

@@ -7,12 +7,14 @@ export interface Gap {
   readonly channel: string;
   /**
    * `epoch_changed`, `diverged`, `truncated`, `denied` or `too_old`; `invalid_position` when the server no longer knows
-   * the position that it gave.
+   * the position that it gave, `dropped` where a channel lets the oldest messages go that a client does not take.
    */
   readonly reason: string;
   /** The last position before it, and the one after which messages arrive again, as far as the server knows them. */
   readonly from: string | undefined;
   readonly to: string | undefined;
+  /** How many messages it is, where the server says so. */
+  readonly dropped?: number;
 }
 
 /** Called with one message after another: the next waits until what this returned is done. */
@@ -100,11 +102,11 @@ export class Delivery {
   /** From here on the server continues, behind a gap where something is lost. */
   begin(position: string, gap: Gap | undefined): void {
     this.#round += 1;
-    if (gap === undefined) return this.#push({ position, size: 0 });
+    if (gap === undefined) return this.take({ position, size: 0 });
     // What is held from before the gap is handled still, but resuming there would only tell of the gap again.
     this.#resume = position;
     this.#resumeRound = this.#round;
-    this.#push({ position, gap, size: 0 });
+    this.take({ position, gap, size: 0 });
   }
 
   /** Forgets where to resume: the server does not know the place. */
@@ -118,11 +120,12 @@ export class Delivery {
     const { message, ...step } = entry;
     // What comes twice is a step forward all the same.
     const known = message !== undefined && !this.#seen.add(message.id);
-    this.#push(known ? step : entry);
+    this.take(known ? step : entry);
     return true;
   }
 
-  #push(entry: Entry): void {
+  /** Takes in what must not be left out. */
+  take(entry: Entry): void {
     this.#held.push({ ...entry, round: this.#round });
     this.#heldSize += entry.size;
     this.#drain();

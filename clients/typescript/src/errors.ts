@@ -110,7 +110,7 @@ export class FanfareError extends Error {
 
 /** An error that the client finds by itself. */
 export function clientError(
-  code: ClientErrorCode | ServerErrorCode,
+  code: ErrorCode,
   detail: string,
   more: { retryable?: boolean; channel?: string; cause?: unknown } = {},
 ): FanfareError {

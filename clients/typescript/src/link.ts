@@ -36,7 +36,7 @@ export interface LinkOptions {
   readonly address: string;
   readonly clock: Clock;
   /** Rights and identity. */
-  readonly opening: { token?: string; resume?: string };
+  readonly opening: { token: string | undefined; resume: string | undefined };
   /** What goes out with connect, in one frame as far as it fits, and is void when connect is refused. */
   readonly first: () => Command[];
   readonly onHello: (hello: Hello) => void;

@@ -36,6 +36,12 @@ export interface Hello {
   resumed?: boolean;
 }
 
+/** The answer to refresh. */
+export interface RefreshedOk {
+  expires_ms?: number;
+  resume?: string;
+}
+
 /** What the server finds worth telling: `token_expiring`, `limit_near`. */
 export interface Notice {
   readonly kind: string;
@@ -51,6 +57,8 @@ export interface SubscribedOk {
   reason?: string;
   from?: string;
   to?: string;
+  /** When the subscription's own token ends. */
+  expires_ms?: number;
 }
 
 /** A message, pushed or from history. */
@@ -78,6 +86,28 @@ export interface WireRecovery {
   seq: number;
 }
 
+/** Somebody present, or in `left` somebody who was. */
+export interface WireMember {
+  connection?: string;
+  user?: string;
+  info?: unknown;
+  data?: unknown;
+  since?: number;
+}
+
+/** A page of members, or, with `from`, what changed since. Without either the channel is crowded, and only counted. */
+export interface WirePresence {
+  channel: string;
+  version: number;
+  count: number;
+  members?: WireMember[];
+  next?: string;
+  from?: number;
+  entered?: WireMember[];
+  updated?: WireMember[];
+  left?: WireMember[];
+}
+
 /** One frame from the server; fields and pushes that this version does not know are ignored. */
 export interface Inbound {
   id?: number;
@@ -88,6 +118,9 @@ export interface Inbound {
   unsubscribed?: { channel: string; error: Problem };
   reconnect?: { after_ms: number };
   notice?: Notice;
+  gap?: { channel: string; from: string; to: string; dropped: number };
+  presence?: WirePresence;
+  presence_ended?: { channel: string; what: "membership" | "updates"; error: Problem };
 }
 
 /** `body` is JSON already, so that a command waiting for a connection is weighed and written once. */

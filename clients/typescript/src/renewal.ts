@@ -1,18 +1,58 @@
 import { Backoff } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import { clientError, type FanfareError } from "./errors.js";
-import type { Answer } from "./link.js";
+import type { Answer, Command } from "./link.js";
+import type { RefreshedOk } from "./protocol.js";
 import { renewAfter, type Tokens } from "./token.js";
+
+/** The server's clock, which may differ from ours by more than a token lives: asked for once on a connection. */
+export class ServerTime {
+  readonly #clock: Clock;
+  readonly #send: (command: Command) => boolean;
+  #ahead: number | undefined;
+  #waiting: ((now: number) => void)[] = [];
+
+  constructor(clock: Clock, send: (command: Command) => boolean) {
+    this.#clock = clock;
+    this.#send = send;
+  }
+
+  /** Another connection, perhaps to another node. */
+  reset(): void {
+    this.#ahead = undefined;
+    this.#waiting = [];
+  }
+
+  /** Calls back with the server's time in Unix milliseconds, or not at all if the connection is lost before. */
+  ask(then: (now: number) => void): void {
+    if (this.#ahead !== undefined) return then(this.#clock.now() + this.#ahead);
+    const waiting = this.#waiting;
+    if (waiting.push(then) > 1) return;
+    const settle = ({ ok }: Answer) => {
+      if (ok === undefined || waiting !== this.#waiting) return;
+      const travelled = (this.#clock.now() - (ping.sentAt ?? 0)) / 2;
+      this.#ahead = (ok as { time: number }).time + travelled - this.#clock.now();
+      for (const run of waiting.splice(0)) run(this.#clock.now() + this.#ahead);
+    };
+    const ping: Command = { kind: "ping", body: "{}", settle };
+    this.#send(ping);
+  }
+}
 
 export interface RenewalOptions {
   readonly clock: Clock;
-  /** Sends if connected; says whether it did. */
-  readonly send: (kind: "refresh" | "ping", body: string, settle: (answer: Answer) => void) => boolean;
+  readonly time: ServerTime;
+  /** Sends if it can; says whether it did. */
+  readonly send: (command: Command) => boolean;
   readonly tokens: Tokens;
+  /** The subscription whose token it is; without it, the connection's. */
+  readonly channel?: string;
+  /** The server has taken a new token. */
+  readonly renewed?: (ok: RefreshedOk) => void;
   readonly error: (error: FanfareError) => void;
 }
 
-/** Renews the token of a live connection in good time, by the server's clock. */
+/** Renews a token in use in good time, by the server's clock. */
 export class Renewal {
   readonly #options: RenewalOptions;
   readonly #backoff: Backoff;
@@ -29,19 +69,16 @@ export class Renewal {
     this.#backoff = new Backoff(options.clock);
   }
 
-  /** A connection uses a token that ends then, in Unix milliseconds of the server. */
+  /** The server uses a token that ends then, in its own Unix milliseconds. */
   start(expiresMs: number | undefined): void {
     this.stop();
-    const { clock, send, tokens } = this.#options;
+    const { clock, time, tokens } = this.#options;
     if (expiresMs === undefined || !tokens.renewable) return;
     this.#expiresMs = expiresMs;
     const round = this.#round;
-    const asked = clock.now();
-    // The two clocks may differ by more than a token lives, so the server's is asked for.
-    send("ping", "{}", ({ ok }) => {
-      if (ok === undefined || round !== this.#round) return;
-      const serverNow = (ok as { time: number }).time + (clock.now() - asked) / 2;
-      const wait = renewAfter(expiresMs - serverNow);
+    time.ask((now) => {
+      if (round !== this.#round) return;
+      const wait = renewAfter(expiresMs - now);
       tokens.keep(clock.now() + wait);
       this.#in(wait);
     });
@@ -92,18 +129,18 @@ export class Renewal {
   }
 
   async #renew(): Promise<void> {
-    const { tokens, send } = this.#options;
+    const { tokens, send, channel, renewed } = this.#options;
     const round = this.#round;
     const token = await tokens.fresh();
     if (round !== this.#round) throw lost();
-    const expiresMs = await new Promise<number | undefined>((resolve, reject) => {
-      const settle = ({ ok, error }: Answer) =>
-        error === undefined ? resolve((ok as { expires_ms?: number }).expires_ms) : reject(error);
-      if (!send("refresh", JSON.stringify({ token }), settle)) reject(lost());
+    const refreshed = await new Promise<RefreshedOk>((resolve, reject) => {
+      const settle = ({ ok, error }: Answer) => (error === undefined ? resolve(ok as RefreshedOk) : reject(error));
+      if (!send({ kind: "refresh", body: JSON.stringify({ token, channel }), settle })) reject(lost());
     });
     if (round !== this.#round) throw lost();
     this.#backoff.reset();
-    this.start(expiresMs);
+    renewed?.(refreshed);
+    this.start(refreshed.expires_ms);
   }
 }
 

@@ -2,8 +2,8 @@ import { Backoff } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import { clientError, FanfareError } from "./errors.js";
 import { type Command, Link, type SocketClass } from "./link.js";
-import type { Hello, Inbound } from "./protocol.js";
-import { Renewal } from "./renewal.js";
+import type { Hello, Inbound, RefreshedOk } from "./protocol.js";
+import { Renewal, ServerTime } from "./renewal.js";
 import type { Tokens } from "./token.js";
 import { onWake } from "./wake.js";
 
@@ -34,6 +34,8 @@ export interface SessionOptions {
   readonly onState: (change: StateChange) => void;
   readonly onConnected: (link: Link, hello: Hello) => void;
   readonly onPush: (push: Inbound, size: number) => void;
+  /** The page was away. */
+  readonly onWake: () => void;
   /** A connection is gone, and these commands got no answer. */
   readonly onLost: (error: FanfareError, unanswered: readonly Command[]) => void;
   /** It is over: `closed` or `failed`. */
@@ -53,11 +55,14 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #backoff: Backoff;
   readonly #renewal: Renewal;
+  readonly time: ServerTime;
   #state: State = "idle";
   #link: Link | undefined;
   #hello: Hello | undefined;
   /** Continues the last connection on the next one. Kept in memory alone: it is as good as a token. */
   #ticket: string | undefined;
+  /** The token that the ticket stands for, and that need not be said beside it. */
+  #accepted: string | undefined;
   /** When the last connection was welcomed; 0 before the first. */
   #connectedAt = 0;
   /** The token changed while a connection with the old one was made. */
@@ -74,12 +79,14 @@ export class Session {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.clock);
-    this.#renewal = new Renewal({
-      clock: options.clock,
-      send: (kind, body, settle) => this.send({ kind, body, settle }),
-      tokens: options.tokens,
-      error: options.onError,
-    });
+    const { clock, tokens, onError } = options;
+    const send = (command: Command) => this.send(command);
+    this.time = new ServerTime(clock, send);
+    const renewed = ({ resume }: RefreshedOk) => {
+      this.#accepted = tokens.last;
+      if (resume !== undefined) this.#ticket = resume;
+    };
+    this.#renewal = new Renewal({ clock, time: this.time, send, tokens, renewed, error: onError });
   }
 
   get state(): State {
@@ -152,6 +159,7 @@ export class Session {
     this.#attempt += 1;
     this.#cancelTimer();
     this.#renewal.stop();
+    this.time.reset();
     const unanswered = this.#link?.close() ?? [];
     this.#link = undefined;
     this.#hello = undefined;
@@ -170,6 +178,7 @@ export class Session {
     if (this.#state === "connected") {
       this.#link?.check();
       this.#renewal.wake();
+      this.#options.onWake();
     } else if (this.#state === "reconnecting" && this.#dialAt !== Infinity) {
       const { clock } = this.#options;
       const soon = clock.now() + Math.floor(clock.random() * WAKE_SPREAD_MS);
@@ -194,13 +203,18 @@ export class Session {
       return;
     }
     if (attempt !== this.#attempt) return;
+    const resume = this.#ticket;
+    const known = resume !== undefined && token === this.#accepted;
     this.#link = new Link({
       Socket,
       address,
       clock,
-      opening: { ...(token !== undefined && { token }), ...(this.#ticket !== undefined && { resume: this.#ticket }) },
+      opening: { token: known ? undefined : token, resume },
       first,
-      onHello: (hello) => this.#connected(hello),
+      onHello: (hello) => {
+        this.#accepted = token;
+        this.#connected(hello);
+      },
       onPush,
       onLost: (error, unanswered) => this.#lost(error, unanswered),
     });

@@ -6,6 +6,7 @@ import { clientError, type FanfareError } from "./errors.js";
 import type { Answer, Command } from "./link.js";
 import { readMessage } from "./message.js";
 import type { SubscribedOk, WireMessage, WireRecovery } from "./protocol.js";
+import { Renewal, type ServerTime } from "./renewal.js";
 import { Tokens, type TokenSource } from "./token.js";
 
 /** How far back a new subscription starts. */
@@ -37,12 +38,15 @@ export interface Subscribed {
 /** What a subscription needs of its client. */
 export interface Port {
   readonly clock: Clock;
+  readonly time: ServerTime;
   /** Whether commands go out. */
   ready(): boolean;
   /** Sends if it can; says whether it did. */
   send(command: Command): boolean;
   gap(gap: Gap): unknown;
   error(error: FanfareError): void;
+  /** An unsubscribe was sent, which ends a membership too. */
+  left(): void;
   /** The subscription is over; the client forgets it. */
   ended(subscription: Subscription): void;
 }
@@ -53,6 +57,8 @@ interface Waiter {
   readonly reject: (error: FanfareError) => void;
 }
 
+const WITHOUT_PRESENCE: string[] = ["forbidden", "presence_off"];
+
 /**
  * One channel on the wire, for all its handlers. What it wants outlives connections: it is subscribed again on each
  * new one, from the position after the last message whose handlers returned, and what comes twice is dropped.
@@ -62,6 +68,7 @@ export class Subscription {
   readonly #port: Port;
   readonly #delivery: Delivery;
   readonly #tokens: Tokens | undefined;
+  readonly #renewal: Renewal | undefined;
   readonly #backoff: Backoff;
   #waiters: Waiter[] = [];
   /** `token`: a channel token is being got; `full`: handlers are too slow, and the flow is stopped until they are through. */
@@ -73,6 +80,9 @@ export class Subscription {
   #start: Start | undefined;
   /** A position of the server's own that it no longer knows. */
   #unknown: string | undefined;
+  /** Whether presence is to come with it, and why it cannot. */
+  #watched = false;
+  #unwatched: FanfareError | undefined;
   #lineage = "";
   #seq = 0;
   #recovered: boolean | undefined;
@@ -81,7 +91,11 @@ export class Subscription {
     this.#port = port;
     this.channel = channel;
     this.#start = start;
-    this.#tokens = start.token === undefined ? undefined : new Tokens(start.token, port.clock);
+    if (start.token !== undefined) {
+      const { clock, time, error } = port;
+      const tokens = (this.#tokens = new Tokens(start.token, clock));
+      this.#renewal = new Renewal({ clock, time, tokens, channel, error, send: (command) => port.send(command) });
+    }
     this.#backoff = new Backoff(port.clock);
     const { gap, error } = port;
     this.#delivery = new Delivery({ channel, gap, error, emptied: () => this.#emptied() }, start.position);
@@ -100,10 +114,27 @@ export class Subscription {
     return promise;
   }
 
+  /** Whether presence comes with it: on a live subscription, that takes another one from where it is. */
+  watch(wanted: boolean): void {
+    if (this.#watched === wanted) return;
+    this.#watched = wanted;
+    if (!wanted && !this.#delivery.wanted) return this.end();
+    if (wanted && (this.#phase === "live" || this.#phase === "asked")) {
+      this.#unsubscribe(() => {});
+      this.#phase = "wanted";
+    }
+    this.attach();
+  }
+
+  /** Timers may have stood still. */
+  wake(): void {
+    this.#renewal?.wake();
+  }
+
   /** Takes the handler away; says whether nobody wants the subscription any more. */
   forget(handler: Handler | undefined): boolean {
     this.#delivery.forget(handler);
-    return !this.#delivery.wanted;
+    return !this.#delivery.wanted && !this.#watched;
   }
 
   /** The subscribe command, where one is due. */
@@ -119,7 +150,7 @@ export class Subscription {
     const rewind = position === undefined ? this.#start?.rewind : undefined;
     return {
       kind: "subscribe",
-      body: JSON.stringify({ channel, position, rewind, token }),
+      body: JSON.stringify({ channel, position, rewind, token, presence: this.#watched || undefined }),
       channel,
       settle: (answer) => {
         if (asked === this.#asked && this.#phase === "asked") this.#answered(answer);
@@ -136,6 +167,7 @@ export class Subscription {
   /** The connection is gone. */
   detach(): void {
     this.#cancelRetry();
+    this.#renewal?.stop();
     if (this.#phase !== "ended" && this.#phase !== "full") this.#phase = "wanted";
   }
 
@@ -150,8 +182,14 @@ export class Subscription {
     if (this.#phase === "live") this.#continueFrom(push);
   }
 
+  onGap(from: string, to: string, dropped: number): void {
+    if (this.#phase !== "live") return;
+    this.#delivery.take({ position: to, gap: { channel: this.channel, reason: "dropped", from, to, dropped }, size: 0 });
+  }
+
   onUnsubscribed(error: FanfareError): void {
     if (this.#phase === "ended") return;
+    this.#renewal?.stop();
     this.#phase = "wanted";
     this.#refused(error);
   }
@@ -165,6 +203,7 @@ export class Subscription {
     const asked = this.#phase === "asked" || this.#phase === "live";
     this.#phase = "ended";
     this.#cancelRetry();
+    this.#renewal?.stop();
     this.#delivery.clear();
     this.#port.ended(this);
     const why = refusal ?? clientError("closed", `unsubscribed from ${this.channel}`, { channel: this.channel });
@@ -178,7 +217,10 @@ export class Subscription {
 
   #unsubscribe(done: () => void): boolean {
     const { channel } = this;
-    return this.#port.send({ kind: "unsubscribe", body: JSON.stringify({ channel }), channel, settle: () => done() });
+    const body = JSON.stringify({ channel });
+    const sent = this.#port.send({ kind: "unsubscribe", body, channel, settle: () => done() });
+    if (sent) this.#port.left();
+    return sent;
   }
 
   #answered({ ok, error }: Answer): void {
@@ -190,6 +232,9 @@ export class Subscription {
     this.#backoff.reset();
     this.#start = undefined;
     const subscribed = ok as SubscribedOk;
+    this.#renewal?.start(subscribed.expires_ms);
+    if (this.#unwatched !== undefined) this.#port.error(this.#unwatched);
+    this.#unwatched = undefined;
     const from = this.#unknown;
     this.#unknown = undefined;
     this.#recovered = from === undefined ? subscribed.recovered : false;
@@ -222,8 +267,14 @@ export class Subscription {
       this.#unknown = this.#delivery.resume;
       this.#delivery.lose();
     }
-    if (error.retryable || renew || unknown) {
-      const soon = unknown || (renew && this.#backoff.fresh);
+    // The right to presence may be what is missing: messages come without it.
+    const unwatched = this.#watched && !renew && this.#delivery.wanted && WITHOUT_PRESENCE.includes(error.code);
+    if (unwatched) {
+      this.#watched = false;
+      this.#unwatched = error;
+    }
+    if (error.retryable || renew || unknown || unwatched) {
+      const soon = unknown || unwatched || (renew && this.#backoff.fresh);
       const wait = this.#backoff.next(error.retryAfterMs);
       this.#cancelRetry = this.#port.clock.after(soon ? 0 : wait, () => this.attach());
       return;
@@ -242,7 +293,7 @@ export class Subscription {
     };
     tokens.fresh().then(
       () => {
-        // Its end is the server's to tell: it serves until it is refused.
+        // Until the server has said when it ends, it serves.
         tokens.keep(Infinity);
         got(() => this.attach());
       },

@@ -33,6 +33,11 @@ export class Tokens {
     return typeof this.#source === "function";
   }
 
+  /** The last one that was given or got. */
+  get last(): string | undefined {
+    return typeof this.#source === "string" ? this.#source : this.#last;
+  }
+
   /** A token to connect with: the last one while it is good. */
   current(): Promise<string | undefined> {
     const good = this.#last !== undefined && this.#clock.now() < this.#goodUntil;

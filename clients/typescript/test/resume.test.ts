@@ -6,24 +6,44 @@ test("a client that comes back says everything in one frame, and is not asked to
   const world = new World({ token: () => "t" });
   void world.ff.channel("a").subscribe(() => {});
   void world.ff.channel("b").subscribe(() => {});
-  const first = await world.connect({ resume: "ticket 1" });
-  assert.deepEqual(first.frames, [3]);
-  for (const sent of first.sent.slice(1)) {
+  const first = await world.connect({ resume: "ticket 1", expires_ms: 3_600_000 });
+  assert.equal(first.frames[0], 3);
+  first.ok("ping", { time: 0 });
+  for (const sent of first.sent.slice(1, 3)) {
     first.say({ id: sent.id, ok: { channel: sent["subscribe"].channel, lineage: "L1", seq: 4 } });
   }
   first.drop();
   const second = await world.connect({ resume: "ticket 2", resumed: true });
-  assert.deepEqual(second.frames, [3]);
-  assert.deepEqual(second.sent, [
-    { id: 1, connect: { token: "t", resume: "ticket 1" } },
+  assert.equal(second.frames[0], 3);
+  assert.deepEqual(second.sent.slice(0, 3), [
+    { id: 1, connect: { resume: "ticket 1" } },
     { id: 2, subscribe: { channel: "a", position: "L1.4" } },
     { id: 3, subscribe: { channel: "b", position: "L1.4" } },
   ]);
   second.drop();
   const third = await world.connect();
-  assert.deepEqual(third.sent[0], { id: 1, connect: { token: "t", resume: "ticket 2" } });
+  assert.deepEqual(third.sent[0], { id: 1, connect: { resume: "ticket 2" } });
   third.drop();
   assert.deepEqual((await world.connect()).sent[0], { id: 1, connect: { token: "t" } }, "a server may give none");
+});
+
+test("a token that the server has not seen goes with the ticket, and a renewed one brings another ticket", async () => {
+  let tokens = 0;
+  const world = new World({ token: () => `token ${++tokens}` });
+  const first = await world.connect({ resume: "ticket 1", expires_ms: 600_000 });
+  first.ok("ping", { time: 0 });
+  world.clock.time += 595_000;
+  first.drop();
+  const second = await world.connect({ resume: "ticket 2", resumed: true, expires_ms: 1_200_000 });
+  assert.deepEqual(second.sent[0], { id: 1, connect: { token: "token 2", resume: "ticket 1" } });
+  const refreshed = world.ff.refresh();
+  await settled();
+  second.ok("refresh", { expires_ms: 1_300_000, resume: "ticket 3" });
+  await refreshed;
+  for (const sent of second.sent.filter((sent) => "ping" in sent)) second.say({ id: sent.id, ok: { time: 600_000 } });
+  second.drop();
+  assert.deepEqual((await world.connect()).sent[0], { id: 1, connect: { resume: "ticket 3" } });
+  assert.equal(tokens, 3);
 });
 
 test("a ticket that does not hold is let go, and its client comes back without it at once", async () => {
@@ -179,6 +199,26 @@ test("a channel token is got for its subscription, kept while it serves and got 
   await world.clock.pass(100);
   assert.deepEqual(second.last("subscribe")["subscribe"].token, "channel token 3");
   world.ff.close();
+});
+
+test("a channel token is renewed in good time on the live subscription", async () => {
+  const world = new World();
+  let tokens = 0;
+  const start = world.ff.channel("room:9").subscribe(() => {}, { token: () => `channel token ${++tokens}` });
+  const socket = await world.connect();
+  socket.subscribed({ seq: 5, expires_ms: 100_000 });
+  await start;
+  socket.ok("ping", { time: 90_000 });
+  await world.clock.pass(8_000);
+  assert.deepEqual(socket.last("refresh")["refresh"], { token: "channel token 2", channel: "room:9" });
+  socket.ok("refresh", { expires_ms: 200_000 });
+  await settled();
+  void world.ff.channel("room:9").unsubscribe();
+  await world.clock.pass(24_000);
+  socket.say({});
+  await world.clock.pass(24_000);
+  socket.say({});
+  assert.equal(tokens, 2, "a subscription that ended renews nothing");
 });
 
 test("a channel token that cannot be had is reported and asked for again", async () => {
