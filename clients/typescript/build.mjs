@@ -1,4 +1,4 @@
-// Builds dist/v1.js (one file, no imports) and dist/types.
+// Builds dist/v1.js (one file, no imports), dist/react.js (the hooks, importing it and React) and dist/types.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -7,10 +7,8 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { outputFiles: [file] } = await build({
+const options = {
   absWorkingDir: here,
-  entryPoints: ["src/index.ts"],
-  outfile: "dist/v1.js",
   bundle: true,
   format: "esm",
   platform: "neutral",
@@ -19,9 +17,19 @@ const { outputFiles: [file] } = await build({
   banner: { js: "/*! Fanfare client v1, Apache-2.0 */" },
   logLevel: "warning",
   write: false,
-});
-// The gateway embeds the file, and is compiled anew for every write.
-if (!same(file)) {
+};
+// The hooks use the one client that the page has, not one of their own.
+const client = {
+  name: "client",
+  setup: ({ onResolve }) => onResolve({ filter: /\/index\.js$/ }, () => ({ path: "./v1.js", external: true })),
+};
+for (const more of [
+  { entryPoints: ["src/index.ts"], outfile: "dist/v1.js" },
+  { entryPoints: ["src/react.ts"], outfile: "dist/react.js", external: ["react"], plugins: [client] },
+]) {
+  const { outputFiles: [file] } = await build({ ...options, ...more });
+  // The gateway embeds the client, and is compiled anew for every write.
+  if (same(file)) continue;
   mkdirSync(dirname(file.path), { recursive: true });
   writeFileSync(file.path, file.contents);
 }

@@ -110,4 +110,31 @@ export class Channel {
     const messages = page.messages.map((wire) => readMessage(wire, this.name, page.lineage) as Message<T>);
     return { messages, truncated: page.truncated, next: page.next };
   }
+
+  /** The pages of the past, one after another until there is none. */
+  async *historyPages<T = unknown>(options: HistoryOptions = {}): AsyncGenerator<HistoryPage<T>, void, undefined> {
+    let { from } = options;
+    for (;;) {
+      const page = await this.history<T>({ ...options, ...(from !== undefined && { from }) });
+      yield page;
+      if (page.next === undefined) return;
+      from = page.next;
+    }
+  }
+
+  /**
+   * The messages of the past, one after another: backward to the oldest that is kept, forward to the newest.
+   * `onTruncated` is called where messages were trimmed that would have come next.
+   */
+  async *historyMessages<T = unknown>(
+    options: HistoryOptions & { onTruncated?: () => unknown } = {},
+  ): AsyncGenerator<Message<T>, void, undefined> {
+    const { onTruncated, ...rest } = options;
+    for await (const { messages, truncated } of this.historyPages<T>(rest)) {
+      // Going forward what is missing lies before the page, going backward behind it.
+      if (truncated && rest.direction === "forward") onTruncated?.();
+      yield* messages;
+      if (truncated && rest.direction !== "forward") onTruncated?.();
+    }
+  }
 }

@@ -5,6 +5,7 @@ import { type Deferred, deferred } from "./deferred.js";
 import { Emitter } from "./emitter.js";
 import { clientError, FanfareError } from "./errors.js";
 import type { Answer, Command, SocketClass } from "./link.js";
+import type { Message } from "./message.js";
 import type { CommandKind, Inbound, Limits, Notice } from "./protocol.js";
 import { Presence } from "./presence.js";
 import { Queue } from "./queue.js";
@@ -17,6 +18,8 @@ export interface Events {
   state: StateChange;
   /** A gap of a subscription without `onGap`. */
   gap: Gap;
+  /** A message that no handler listens to, of a channel that the app's backend has subscribed for this client. */
+  message: Message;
   /** What the server finds worth telling: `token_expiring`, `limit_near`. */
   notice: Notice;
   /** What no promise tells: a failed handler or token provider, a subscription that ended. Else on the console. */
@@ -197,11 +200,15 @@ export class Fanfare {
   }
 
   #push(push: Inbound, size: number): void {
-    const { msg, recovery, gap, presence, unsubscribed, presence_ended: ended, reconnect, notice, error } = push;
+    const { msg, recovery, gap, subscribed, presence, unsubscribed, presence_ended: ended } = push;
+    const { reconnect, notice, error } = push;
     if (msg !== undefined) this.#subscriptions.get(msg.channel)?.onMessage(msg, size);
     else if (recovery !== undefined) this.#subscriptions.get(recovery.channel)?.onRecovery(recovery);
     else if (gap !== undefined) this.#subscriptions.get(gap.channel)?.onGap(gap.from, gap.to, gap.dropped);
-    else if (presence !== undefined) this.#presences.get(presence.channel)?.onPush(presence);
+    else if (subscribed !== undefined) {
+      const { channel } = subscribed;
+      (this.#subscriptions.get(channel) ?? this.#subscribe(channel, {})).onSubscribed(subscribed);
+    } else if (presence !== undefined) this.#presences.get(presence.channel)?.onPush(presence);
     else if (unsubscribed !== undefined) {
       const { channel, error } = unsubscribed;
       this.#subscriptions.get(channel)?.onUnsubscribed(new FanfareError(error, { channel }));
@@ -222,6 +229,7 @@ export class Fanfare {
       ready: () => this.#session.ready,
       send: (command) => this.#session.send(command),
       gap: (gap) => this.#events.emit("gap", gap),
+      message: (message) => this.#events.emit("message", message),
       error: (error) => this.#report(error),
       left: () => {
         const presence = this.#presences.get(name);

@@ -24,6 +24,8 @@ export type Handler<T = unknown> = (message: Message<T>) => unknown;
 export interface DeliveryPort {
   readonly channel: string;
   gap(gap: Gap): unknown;
+  /** A message that no handler listens to. */
+  message(message: Message): unknown;
   error(error: FanfareError): void;
   /** Everything that was held is handled. */
   emptied(): void;
@@ -172,7 +174,10 @@ export class Delivery {
       for (const listener of told) call(() => listener.onGap?.(gap));
       if (told.length === 0) call(() => this.#port.gap(gap));
     }
-    if (message !== undefined) for (const { handler } of [...this.#listeners]) call(() => handler(message));
+    if (message !== undefined) {
+      if (!this.wanted) call(() => this.#port.message(message));
+      for (const { handler } of [...this.#listeners]) call(() => handler(message));
+    }
     return waits;
   }
 

@@ -116,6 +116,7 @@ export interface Inbound {
   msg?: WireMessage & { channel: string };
   recovery?: WireRecovery;
   unsubscribed?: { channel: string; error: Problem };
+  subscribed?: { channel: string; lineage: string; seq: number };
   reconnect?: { after_ms: number };
   notice?: Notice;
   gap?: { channel: string; from: string; to: string; dropped: number };

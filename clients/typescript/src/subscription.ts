@@ -4,7 +4,7 @@ import { deferred } from "./deferred.js";
 import { Delivery, type Gap, type Handler } from "./delivery.js";
 import { clientError, type FanfareError } from "./errors.js";
 import type { Answer, Command } from "./link.js";
-import { readMessage } from "./message.js";
+import { type Message, readMessage } from "./message.js";
 import type { SubscribedOk, WireMessage, WireRecovery } from "./protocol.js";
 import { Renewal, type ServerTime } from "./renewal.js";
 import { Tokens, type TokenSource } from "./token.js";
@@ -44,6 +44,8 @@ export interface Port {
   /** Sends if it can; says whether it did. */
   send(command: Command): boolean;
   gap(gap: Gap): unknown;
+  /** A message that no handler listens to. */
+  message(message: Message): unknown;
   error(error: FanfareError): void;
   /** An unsubscribe was sent, which ends a membership too. */
   left(): void;
@@ -97,8 +99,8 @@ export class Subscription {
       this.#renewal = new Renewal({ clock, time, tokens, channel, error, send: (command) => port.send(command) });
     }
     this.#backoff = new Backoff(port.clock);
-    const { gap, error } = port;
-    this.#delivery = new Delivery({ channel, gap, error, emptied: () => this.#emptied() }, start.position);
+    const { gap, message, error } = port;
+    this.#delivery = new Delivery({ channel, gap, message, error, emptied: () => this.#emptied() }, start.position);
   }
 
   /** The position after the last message whose handlers returned. */
@@ -176,6 +178,12 @@ export class Subscription {
     const message = readMessage(wire, this.channel, this.#lineage);
     if (!this.#delivery.hold({ message, position: message.position, size })) return this.#overflow();
     this.#seq = wire.seq;
+  }
+
+  /** The app's backend has subscribed this connection: it is live without having asked. */
+  onSubscribed(start: SubscribedOk): void {
+    if (this.#phase === "wanted") this.#phase = "asked";
+    if (this.#phase === "asked") this.#answered({ ok: start });
   }
 
   onRecovery(push: WireRecovery): void {
