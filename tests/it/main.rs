@@ -2,6 +2,7 @@
 
 mod brokers;
 mod changes;
+mod connections;
 mod control;
 mod first_light;
 mod harness;

@@ -20,6 +20,7 @@ pub mod data;
 pub mod key;
 pub mod limits;
 pub mod live;
+pub mod manage;
 pub mod page;
 pub mod problem;
 #[cfg(feature = "server")]

@@ -31,6 +31,7 @@ ids! {
     key_id = "key", "A key.";
     user_id = "usr", "A user.";
     rule_id = "rul", "A rule of the ACL.";
+    connection_id = "con", "A connection.";
     audit_id = "aud", "A row of the audit log.";
     request_id = "req", "A request, as found in logs.";
 }
@@ -39,6 +40,22 @@ ids! {
 #[must_use]
 pub fn optional_rule_id() -> Object {
     let mut object = id("rul", "The rule's id; leave it out for a new rule.");
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
+/// A connection's id that may be left out.
+#[must_use]
+pub fn optional_connection_id() -> Object {
+    let mut object = connection_id();
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
+/// A channel's name that may be left out.
+#[must_use]
+pub fn optional_channel() -> Object {
+    let mut object = channel();
     object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
     object
 }

@@ -215,6 +215,12 @@ impl Capabilities {
         self.0.iter().any(|(_, operations)| operations.contains(operation))
     }
 
+    /// Whether `**` gives the operation, for what concerns users, connections or the whole app.
+    #[must_use]
+    pub fn everywhere(&self, operation: Operation) -> bool {
+        self.0.iter().any(|(pattern, operations)| pattern.is_everything() && operations.contains(operation))
+    }
+
     /// Its entries.
     #[must_use]
     pub fn entries(&self) -> &[(Pattern, Operations)] {

@@ -56,6 +56,13 @@ macro_rules! ids {
                 Self(((unix_ms as u128 & 0xFFFF_FFFF_FFFF) << 80) | (random & ((1 << 80) - 1)))
             }
 
+            /// When it was made, in Unix milliseconds.
+            #[must_use]
+            pub const fn unix_ms(self) -> u64 {
+                // 48 bits are left.
+                (self.0 >> 80) as u64
+            }
+
             /// The id as stored in Postgres and hashed.
             #[must_use]
             pub const fn to_bytes(self) -> [u8; 16] {
@@ -143,6 +150,7 @@ mod tests {
         let id = TenantId::new(1_700_000_000_000, u128::MAX);
         assert_eq!(id.to_string().parse::<TenantId>(), Ok(id));
         assert_eq!(TenantId::from_bytes(id.to_bytes()), id);
+        assert_eq!(id.unix_ms(), 1_700_000_000_000);
     }
 
     #[test]

@@ -142,6 +142,12 @@ impl Pattern {
             .then_with(|| self.to_string().cmp(&other.to_string()))
     }
 
+    /// Whether it is `**`: every channel but Fanfare's own.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        matches!(*self.segments, [Segment::Rest])
+    }
+
     /// Whether a `{claim}` stands in it.
     #[must_use]
     pub fn has_placeholder(&self) -> bool {

@@ -9,6 +9,7 @@
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
 mod commands;
+mod orders;
 mod tokens;
 mod welcome;
 
@@ -181,6 +182,9 @@ impl Connection {
         if signals.has(Signal::Recheck) {
             self.recheck(reader);
         }
+        if signals.has(Signal::Ordered) {
+            self.outbox.take_orders().into_iter().for_each(|order| self.obey(order, reader));
+        }
         if signals.has(Signal::Drain) {
             self.close(reader, ErrorCode::Moving);
         }
@@ -210,6 +214,7 @@ impl Connection {
     fn renew_caller(&mut self) {
         if let (Some(caller), Some(subject)) = (&mut self.caller, self.session.subject()) {
             caller.subject = Arc::clone(subject);
+            self.outbox.identify(Arc::clone(&caller.subject));
         }
     }
 
@@ -462,6 +467,6 @@ impl Drop for Connection {
         // Also when the task panicked or was aborted: places, counts and the registry are given back.
         self.leave_all();
         self.outbox.end();
-        self.entry.unregister(self.outbox.id(), &self.outbox);
+        self.entry.registry.remove(&self.outbox);
     }
 }

@@ -12,16 +12,16 @@ use arc_swap::ArcSwap;
 use fanfare_core::id::{AppId, ConnectionId};
 use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Signer};
 
+use crate::bus::{Control, What, Whom};
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::limiter::{Left, SharedBucket};
 use crate::outbox::{Outbox, Signal};
+use crate::registry::Registry;
 use crate::stats::AppStats;
 
 /// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
 const KEY_BUCKETS_MAX: usize = 4_096;
-/// The registry of an app's connections is parted so that connects do not wait for each other.
-const REGISTRY_SHARDS: usize = 16;
 
 /// The apps of this node.
 #[derive(Default)]
@@ -38,7 +38,7 @@ pub(crate) struct AppEntry {
     pub(crate) publishes: SharedBucket,
     connects: SharedBucket,
     requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
-    connections: [Mutex<HashMap<ConnectionId, Arc<Outbox>>>; REGISTRY_SHARDS],
+    pub(crate) registry: Registry,
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
@@ -67,6 +67,16 @@ impl Directory {
         if let Some(entry) = gone {
             entry.app.rcu(|app| App { status: AppStatus::Deleted, ..App::clone(app) });
             entry.signal_all(Signal::Recheck);
+        }
+    }
+
+    /// Carries out what this node is told from outside. Answers how many connections it concerned.
+    pub(crate) fn carry_out(&self, control: &Control) -> u64 {
+        let Some(entry) = self.entry(control.app) else { return 0 };
+        match &control.what {
+            What::Order { whom, order } => {
+                entry.connections(whom).iter().filter(|outbox| outbox.order(order.clone())).count() as u64
+            }
         }
     }
 
@@ -120,7 +130,7 @@ impl AppEntry {
             publishes: SharedBucket::default(),
             connects: SharedBucket::default(),
             requests: Mutex::default(),
-            connections: std::array::from_fn(|_| Mutex::default()),
+            registry: Registry::default(),
             channels: Mutex::default(),
         }
     }
@@ -181,27 +191,24 @@ impl AppEntry {
         Ok(permit)
     }
 
-    fn registry(&self, id: ConnectionId) -> &Mutex<HashMap<ConnectionId, Arc<Outbox>>> {
-        &self.connections[usize::from(id.to_bytes()[15]) % REGISTRY_SHARDS]
+    /// The connections that are meant.
+    fn connections(&self, whom: &Whom) -> Vec<Arc<Outbox>> {
+        match whom {
+            Whom::User(user) => self.registry.of_user(user),
+            Whom::Connection(id) => self.registry.find(*id).into_iter().collect(),
+            Whom::Channel(channel) => self.channel(channel).map_or_else(Vec::new, |channel| channel.outboxes()),
+            Whom::Everybody => {
+                let mut all = Vec::new();
+                self.registry.each(|outbox| all.push(Arc::clone(outbox)));
+                all
+            }
+        }
     }
 
     /// Lists a connection. One of the same id that is listed already is older, and is told so.
     pub(crate) fn register(&self, outbox: &Arc<Outbox>) {
-        let id = outbox.id();
-        let before = {
-            let mut registry = self.registry(id).lock().unwrap_or_else(PoisonError::into_inner);
-            registry.insert(id, Arc::clone(outbox))
-        };
-        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, outbox)) {
+        if let Some(before) = self.registry.add(outbox.id(), outbox) {
             before.signal(Signal::Superseded);
-        }
-    }
-
-    /// Takes it off the list, unless a newer one of its id stands there.
-    pub(crate) fn unregister(&self, id: ConnectionId, outbox: &Arc<Outbox>) {
-        let mut registry = self.registry(id).lock().unwrap_or_else(PoisonError::into_inner);
-        if registry.get(&id).is_some_and(|listed| Arc::ptr_eq(listed, outbox)) {
-            registry.remove(&id);
         }
     }
 
@@ -212,8 +219,13 @@ impl AppEntry {
         // Never off the list between the two: whoever tells all connections something tells this one too.
         self.register(outbox);
         if fresh != id {
-            self.unregister(fresh, outbox);
+            self.registry.forget(fresh, outbox);
         }
+    }
+
+    /// A channel that somebody here is or lately was subscribed to.
+    pub(crate) fn channel(&self, name: &ChannelName) -> Option<Arc<Channel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub(crate) fn occupied(&self, channel: &Arc<Channel>) {
@@ -247,14 +259,7 @@ impl AppEntry {
     }
 
     pub(crate) fn signal_all(&self, signal: Signal) {
-        self.each_connection(|outbox| outbox.signal(signal));
-    }
-
-    /// Calls `each` under a registry lock: it must neither wait nor take an outbox lock.
-    pub(crate) fn each_connection(&self, mut each: impl FnMut(&Arc<Outbox>)) {
-        for registry in &self.connections {
-            registry.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(&mut each);
-        }
+        self.registry.each(|outbox| outbox.signal(signal));
     }
 }
 

@@ -266,6 +266,13 @@ impl Channel {
         self.state().members
     }
 
+    /// The connections that are subscribed to it here.
+    pub(crate) fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        // The chunks are shared, so that no lock is held while they are walked.
+        let chunks = self.state().chunks.clone();
+        chunks.iter().flat_map(|chunk| chunk.iter().flatten()).map(|member| Arc::clone(&member.outbox)).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, ChannelState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

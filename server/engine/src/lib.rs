@@ -3,13 +3,15 @@
 //! Read in this order: [`node`] (every operation of REST and sockets comes through [`Node`]), [`hub`] (channels on this
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
-//! reference), [`directory`] (apps as snapshots), [`ticket`] (how a client comes back).
+//! reference), [`directory`] (apps as snapshots), [`bus`] (what connections are told from outside, on every node),
+//! [`ticket`] (how a client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
 //! and `outbox`, or keep anything without a bound.
 
 pub mod broker;
+pub mod bus;
 pub mod caller;
 pub mod chance;
 pub mod clock;
@@ -20,6 +22,7 @@ pub mod hub;
 pub mod limiter;
 pub mod node;
 pub mod outbox;
+mod registry;
 pub mod session;
 pub mod stats;
 pub mod subscription;
@@ -28,6 +31,7 @@ pub mod token;
 pub mod transport;
 
 pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending};
+pub use bus::{Bus, LocalBus, Told, Whom};
 pub use caller::Caller;
 pub use clock::SystemClock;
 pub use directory::{ConnectionPermit, Directory};

@@ -3,6 +3,7 @@
 
 mod figures;
 mod history;
+mod manage;
 mod tickets;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::{Append, Appended, Broker, Deliver, Durability, Pending};
+use crate::bus::{Bus, LocalBus};
 use crate::caller::Caller;
 use crate::chance::Chance;
 use crate::connection;
@@ -63,6 +65,7 @@ pub struct Node {
     pub(crate) hub: Arc<Hub>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) population: Population,
     pub(crate) chance: Chance,
     position_key: PositionKey,
@@ -174,10 +177,12 @@ impl Node {
         let tasks = TaskTracker::new();
         let chance = Chance::new(options.seed);
         let ticket_keys = options.ticket_keys.clone().unwrap_or_else(|| TicketKeys::fresh(&chance));
+        let directory = Arc::default();
         Arc::new(Self {
             options,
             chance,
-            directory: Arc::default(),
+            bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
+            directory,
             hub: Hub::new(Arc::clone(&clock), tasks.clone()),
             broker,
             clock,
@@ -462,7 +467,7 @@ impl Node {
     pub fn tick(&self) {
         let second = self.second();
         for entry in self.directory.entries() {
-            entry.each_connection(|outbox| outbox.tick_if_due(second));
+            entry.registry.each(|outbox| outbox.tick_if_due(second));
         }
         for key in self.hub.sweep() {
             self.broker.detach(&key, &|| self.hub.find(&key).is_some());

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use fanfare_core::id::ConnectionId;
-use fanfare_core::{ChannelName, Message, Position};
+use fanfare_core::{ChannelName, Message, Position, Subject};
 use fanfare_protocol::{Frame, native};
 use futures_util::task::AtomicWaker;
 
 use crate::broker::Page;
+use crate::bus::Order;
 use crate::hub::Channel;
 use crate::subscription::{Carries, Push, Subscription, Turned};
 use crate::transport::Sink;
@@ -26,6 +27,8 @@ use crate::transport::Sink;
 pub(crate) const JOINED_MAX: usize = 64;
 /// Bytes that may wait before subscriptions fall behind. One message more may wait: a message is never cut.
 pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
+/// Orders that wait for one connection's task.
+const ORDERS_MAX: usize = 64;
 
 /// How a client wants its messages encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,6 +116,8 @@ pub(crate) enum Signal {
     CatchUp = 16,
     /// The client goes on elsewhere, with this connection's ticket.
     Superseded = 32,
+    /// An order came from outside.
+    Ordered = 64,
 }
 
 /// The signals that were set.
@@ -145,7 +150,15 @@ struct State {
     slots: Vec<Option<Box<Slot>>>,
     /// How many reads were ever begun.
     reads: u32,
+    /// Who the client is, once connected, for whoever looks at the connection from outside.
+    subject: Option<Arc<Subject>>,
+    /// Told from outside, and not carried out yet. Hardly ever there.
+    orders: Option<Box<Orders>>,
 }
+
+/// Orders for a connection's task.
+#[derive(Default)]
+struct Orders(Vec<Order>);
 
 struct Slot {
     channel: Arc<Channel>,
@@ -206,6 +219,8 @@ impl Outbox {
                 queued: 0,
                 slots: Vec::new(),
                 reads: 0,
+                subject: None,
+                orders: None,
             }),
         })
     }
@@ -233,6 +248,45 @@ impl Outbox {
     pub(crate) fn signal(&self, signal: Signal) {
         self.signals.fetch_or(signal as u32, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Tells the task to do something. Answers whether it will: not when the connection ends, or has more to do than is
+    /// remembered. A goodbye takes the place of everything before it.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        let mut state = self.state();
+        if state.sink.is_none() {
+            return false;
+        }
+        let Orders(orders) = &mut **state.orders.get_or_insert_default();
+        match order {
+            Order::Disconnect { .. } => orders.clear(),
+        }
+        if orders.len() >= ORDERS_MAX {
+            return false;
+        }
+        orders.push(order);
+        drop(state);
+        self.signal(Signal::Ordered);
+        true
+    }
+
+    pub(crate) fn take_orders(&self) -> Vec<Order> {
+        self.state().orders.take().map_or_else(Vec::new, |orders| orders.0)
+    }
+
+    /// Says who the client is.
+    pub(crate) fn identify(&self, subject: Arc<Subject>) {
+        self.state().subject = Some(subject);
+    }
+
+    /// Who the client is; `None` before it has connected.
+    pub(crate) fn subject(&self) -> Option<Arc<Subject>> {
+        self.state().subject.clone()
+    }
+
+    /// Whether the client is this user.
+    pub(crate) fn is_of(&self, user: &str) -> bool {
+        self.state().subject.as_ref().is_some_and(|subject| subject.sub() == Some(user))
     }
 
     pub(crate) fn register(&self, waker: &Waker) {

@@ -18,6 +18,7 @@ mod body;
 mod caller;
 mod channels;
 mod context;
+mod disconnect;
 mod docs;
 mod edge;
 mod failure;
@@ -110,6 +111,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(publish::publish, history::history))
         .routes(routes!(batch::batch))
         .routes(routes!(channels::channels))
+        .routes(routes!(disconnect::disconnect))
         .routes(routes!(tokens::mint))
         .routes(routes!(time::time))
 }

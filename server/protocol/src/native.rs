@@ -5,6 +5,7 @@
 //! so a message is encoded once for everybody.
 
 mod command;
+mod control;
 mod parse;
 #[cfg(test)]
 mod transcripts;
@@ -13,6 +14,7 @@ mod write;
 pub use command::{
     Command, CommandError, CommandKind, Connect, Direction, History, Refresh, Rewind, Start, Subscribe, Token,
 };
+pub use control::push_disconnected;
 pub use parse::{COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse};
 pub use write::{
     Gap, GapReason, Hello, HistoryOk, PublishedOk, Recovery, Reply, SubscribedOk, error, push_message, push_reconnect,

@@ -70,6 +70,7 @@ const DATA_PLANE: &[Row] = &[
     read("read_history"),
     row("publish_batch", Owner, |_| json!({ "messages": [{ "channel": "room:9", "data": "mallorys" }] })),
     read("list_channels"),
+    row("disconnect", Owner, |_| json!({ "all": true })),
     row("mint_token", Owner, |_| json!({ "sub": "mallory", "cap": { "**": ["subscribe"] } })),
     row("read_time", Asker(&[200]), |_| Value::Null),
 ];

@@ -149,7 +149,7 @@ async fn browsers_of_listed_origins_read_answers_and_others_do_not() -> Result<(
     let preflight =
         stranger(Method::OPTIONS, &url)?.header("origin", origin).header("access-control-request-method", "POST");
     let preflight = Answer::to(preflight).await?;
-    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, POST"));
+    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, POST, PUT, DELETE"));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type"));
 
     let path = format!("/apps/{}", owner.app);

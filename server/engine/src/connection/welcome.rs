@@ -76,6 +76,7 @@ impl Connection {
         let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
         let user = subject.sub().map(Into::into);
         let limits = subject.limits(&app.limits);
+        self.entry.registry.identify(&self.outbox, Arc::clone(&subject));
         self.caller = Some(Caller { entry: Arc::clone(&self.entry), subject, connection: Some(connection) });
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };

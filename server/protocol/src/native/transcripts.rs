@@ -169,6 +169,7 @@ impl Puppet {
                 let detail = "The token of this subscription has expired; subscribe again with a new one.";
                 self.out.push_back(push_unsubscribed(&channel, &Problem::new(ErrorCode::TokenExpired, detail)));
             }
+            "the backend disconnects the client" => self.out.push_back(push_disconnected("You signed in elsewhere.")),
             "the node is drained" => self.out.push_back(push_reconnect(1_500)),
             "too much is published" => {
                 let problem = Problem::new(ErrorCode::RateLimited, "More than 50 a second of publish_connection.");

@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::json::{Form, message_hint, number, text, write_body, write_message};
 
 /// Room for an answer without lists or long texts.
-const REPLY_BYTES: usize = 256;
+pub(super) const REPLY_BYTES: usize = 256;
 /// The limits that a client should know to stay inside them.
 const HELLO_LIMITS: [Limit; 5] =
     [Limit::MessageBytes, Limit::Subscriptions, Limit::PublishConnection, Limit::PublishChannel, Limit::CommandRate];
@@ -251,13 +251,13 @@ pub fn push_reconnect(after_ms: u64) -> Frame {
 }
 
 /// Appends the fields of one object.
-struct Fields<'o> {
+pub(super) struct Fields<'o> {
     out: &'o mut Vec<u8>,
     first: bool,
 }
 
 impl<'o> Fields<'o> {
-    const fn new(out: &'o mut Vec<u8>) -> Self {
+    pub(super) const fn new(out: &'o mut Vec<u8>) -> Self {
         Self { out, first: true }
     }
 
@@ -270,7 +270,7 @@ impl<'o> Fields<'o> {
         self.out.extend_from_slice(b"\":");
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(super) fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         text(self.out, value);
     }
@@ -281,7 +281,7 @@ impl<'o> Fields<'o> {
         }
     }
 
-    fn number(&mut self, name: &str, value: u64) {
+    pub(super) fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         number(self.out, value);
     }

@@ -1,0 +1,3 @@
+//! What a backend does to connections: disconnect them, refuse their tokens, subscribe them, look at them.
+
+mod disconnect;
