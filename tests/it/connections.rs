@@ -1,3 +1,4 @@
 //! What a backend does to connections: disconnect them, refuse their tokens, subscribe them, look at them.
 
 mod disconnect;
+mod revocation;

@@ -94,6 +94,9 @@ async fn control_refuses(server: &Server, owner: &Owner) -> Result<()> {
     refuses(owner.request(reqwest::Method::GET, "/api/v1/session")).await?;
     refuses(post("sign-in", &owner.email)?).await?;
     refuses(post("sign-up", "late@example.com")?).await?;
+    // The one thing that the data plane cannot do alone: what a restart would forget is not begun.
+    let revocation = http()?.post(format!("{}/revocations", owner.app_url())).bearer_auth(&owner.key);
+    refuses(revocation.json(&json!({ "user": "bob" }))).await?;
     let key = json!({ "name": "late", "capabilities": { "**": ["publish"] } });
     refuses(owner.request(reqwest::Method::POST, &format!("/api/v1/apps/{}/keys", owner.app)).json(&key)).await
 }

@@ -1,7 +1,8 @@
 //! Row-level security: what Postgres itself lets each role see, whatever a statement forgets.
 
 use anyhow::{Context, Result, ensure};
-use fanfare_core::Limits;
+use fanfare_core::id::KeyId;
+use fanfare_core::{Limits, Revoked};
 use fanfare_store::{MasterKey, Store, StoreOptions};
 use harness::store::{Home, MASTER_KEY, Tenant, home, options};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
@@ -18,6 +19,8 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
         tenant.tenant.idempotency().begin("one", [1; 32]).await?;
         tenant.member.idempotency().begin("two", [2; 32]).await?;
         tenant.app.lower_limits(1, Limits::default()).await?;
+        let backend = home.store.backend(tenant.tenant.id(), tenant.app.id(), KeyId::new(1, 1));
+        backend.revoke(Revoked::All, 1_800_000_000_000).await?;
     }
     let code = "INSERT INTO welcome_codes (tenant_id, code_hash, created_at) SELECT id, sha256(id), now() FROM tenants";
     sqlx::query(code).execute(&home.behind().await?).await?;

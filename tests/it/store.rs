@@ -4,5 +4,6 @@ mod change;
 mod feed;
 mod idempotency;
 mod people;
+mod revocations;
 mod secrets;
 mod setup;

@@ -1,10 +1,12 @@
 //! What a backend does to connections: requests and answers of the data plane.
 
+use chrono::{DateTime, Utc};
 use fanfare_core::ChannelName;
-use fanfare_core::id::ConnectionId;
+use fanfare_core::id::{ConnectionId, KeyId, RevocationId};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::page::Page;
 use crate::schema;
 
 /// Closes connections. Exactly one of `user`, `connection`, `channel` and `all` says which.
@@ -48,4 +50,90 @@ pub struct NodesReached {
     pub applied: u32,
     /// Those that live; where fewer have applied it, ask again.
     pub known: u32,
+}
+
+/// Revokes tokens. Exactly one of `token`, `user`, `label`, `key` and `all` says which.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// The one with this `jti`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub token: Option<String>,
+    /// Those of this user, their `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 255, example = "ann")]
+    pub user: Option<String>,
+    /// Those that carry this text in `ff.labels`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub label: Option<String>,
+    /// Those that this key of the app signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::optional_key_id)]
+    pub key: Option<KeyId>,
+    /// `true`: all of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
+    /// Of these, the ones that were issued (`iat`) until then, by the clock of whoever signed them; now when left out.
+    /// A token without `iat` counts as old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_until: Option<DateTime<Utc>>,
+}
+
+/// A revocation in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Revocation {
+    /// Its id.
+    #[schema(schema_with = schema::revocation_id)]
+    pub id: RevocationId,
+    /// The `jti` that is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The user whose tokens are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The label whose tokens are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The key whose tokens are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::optional_key_id)]
+    pub key: Option<KeyId>,
+    /// `true` where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
+    /// Tokens that were issued until then.
+    pub issued_until: DateTime<Utc>,
+    /// When no such token can live any more, and the revocation is forgotten.
+    pub ends_at: DateTime<Utc>,
+}
+
+/// Tokens were revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevocationCreated {
+    /// The revocation.
+    #[serde(flatten)]
+    pub revocation: Revocation,
+    /// How many connections are being closed, and on how many nodes.
+    #[serde(flatten)]
+    pub reach: Reach,
+}
+
+/// Revocations, the oldest first.
+pub type RevocationList = Page<Revocation>;
+
+/// Which revocations are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RevocationsParams {
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub after: Option<RevocationId>,
+    /// How many, 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    pub limit: Option<u32>,
 }

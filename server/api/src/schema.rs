@@ -32,6 +32,7 @@ ids! {
     user_id = "usr", "A user.";
     rule_id = "rul", "A rule of the ACL.";
     connection_id = "con", "A connection.";
+    revocation_id = "rev", "A revocation.";
     audit_id = "aud", "A row of the audit log.";
     request_id = "req", "A request, as found in logs.";
 }
@@ -48,6 +49,14 @@ pub fn optional_rule_id() -> Object {
 #[must_use]
 pub fn optional_connection_id() -> Object {
     let mut object = connection_id();
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
+/// A key's id that may be left out.
+#[must_use]
+pub fn optional_key_id() -> Object {
+    let mut object = key_id();
     object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
     object
 }

@@ -8,6 +8,7 @@ use crate::channel::ChannelName;
 use crate::id::{AppId, KeyId, TenantId};
 use crate::limits::Limits;
 use crate::pattern::NoClaims;
+use crate::revocation::Revocations;
 use crate::secret::SecretBytes;
 use crate::settings::ChannelSettings;
 
@@ -127,6 +128,8 @@ pub struct App {
     pub origins: Vec<Box<str>>,
     /// How long a link may be silent before it is probed, in milliseconds.
     pub heartbeat_ms: u32,
+    /// Tokens that are refused before their time.
+    pub revocations: Revocations,
 }
 
 impl App {
@@ -172,6 +175,7 @@ impl App {
             limits: Limits::default(),
             origins: Vec::new(),
             heartbeat_ms: 25_000,
+            revocations: Revocations::default(),
         }
     }
 }

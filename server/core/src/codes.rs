@@ -241,10 +241,10 @@ codes! {
         "Connecting is refused, or the live connection is closed.",
         "`exp` lies in the past, allowing 60 seconds for clocks that differ.",
         "Get a new token and reconnect, or refresh in time on the live connection.";
-    TokenRevoked = 4403, "token_revoked", 401, "The token's key was revoked",
-        "The connection is closed, or connecting is refused.",
-        "The key that signed it was revoked or no longer may sign.",
-        "Sign a new token with a valid key.";
+    TokenRevoked = 4403, "token_revoked", 401, "The token was revoked",
+        "The connection is closed, or connecting, refreshing or a request is refused.",
+        "The app's backend revoked it, by its id, user, label or age; or the key that signed it was revoked or no longer may sign.",
+        "Sign a new token, with a valid key, for whoever still may have one.";
     SessionExpired = 4404, "session_expired", 401, "You are signed out",
         "The dashboard asks to sign in.",
         "The session ended, was revoked, or was idle too long.",

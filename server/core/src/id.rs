@@ -133,6 +133,8 @@ ids! {
     MessageId = "msg";
     /// A rule of an app's ACL.
     RuleId = "rul";
+    /// A revocation of tokens.
+    RevocationId = "rev";
     /// A signed-in browser.
     SessionId = "ses";
     /// A row of the audit log.

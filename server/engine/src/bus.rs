@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use fanfare_core::ChannelName;
-use fanfare_core::id::{AppId, ConnectionId};
+use fanfare_core::id::{AppId, ConnectionId, RevocationId};
+use fanfare_core::{ChannelName, Revocation};
 
 use crate::broker::Pending;
 use crate::directory::Directory;
@@ -57,6 +57,11 @@ pub enum What {
         /// What.
         order: Order,
     },
+    /// Refuses the tokens a revocation covers, before the change feed brings it, and has their connections look again at
+    /// their rights.
+    Revoke(Revocation),
+    /// Lets them work again.
+    EndRevocation(RevocationId),
 }
 
 /// How far a control message has come.

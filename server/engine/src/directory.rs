@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fanfare_core::id::{AppId, ConnectionId};
-use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Signer};
+use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Revocation, Revoked, Signer, Subject};
 
 use crate::bus::{Control, What, Whom};
 use crate::error::NodeError;
@@ -76,6 +76,11 @@ impl Directory {
         match &control.what {
             What::Order { whom, order } => {
                 entry.connections(whom).iter().filter(|outbox| outbox.order(order.clone())).count() as u64
+            }
+            What::Revoke(revocation) => entry.revoke(revocation),
+            What::EndRevocation(id) => {
+                entry.app.rcu(|app| App { revocations: app.revocations.without(*id), ..App::clone(app) });
+                0
             }
         }
     }
@@ -189,6 +194,22 @@ impl AppEntry {
         })?;
         AppStats::add(&self.stats.connects, 1);
         Ok(permit)
+    }
+
+    /// Holds a revocation before a snapshot does. Answers how many connections it ends. One that connects meanwhile is
+    /// ended by the snapshot, which has every connection look again.
+    fn revoke(&self, revocation: &Revocation) -> u64 {
+        self.app.rcu(|app| App { revocations: app.revocations.with(revocation.clone()), ..App::clone(app) });
+        let meant = match &revocation.revoked {
+            Revoked::User(user) => Whom::User(user.clone()),
+            Revoked::Token(_) | Revoked::Label(_) | Revoked::Key(_) | Revoked::All => Whom::Everybody,
+        };
+        let app = self.app.load();
+        let is_revoked = |outbox: &&Arc<Outbox>| match outbox.subject().as_deref() {
+            Some(Subject::Client(client)) => app.revocations.of(client).is_some(),
+            Some(Subject::Key { .. }) | None => false,
+        };
+        self.connections(&meant).iter().filter(is_revoked).map(|outbox| outbox.signal(Signal::Recheck)).count() as u64
     }
 
     /// The connections that are meant.

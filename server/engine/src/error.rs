@@ -101,7 +101,7 @@ impl NodeError {
     /// How it is told outside.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        let told = |code| Problem::new(code, format!("{}.", capitalised(&self.to_string())));
+        let told = |code| Problem::new(code, sentence(self));
         match self {
             Self::UnknownApp => told(ErrorCode::NotFound),
             Self::NotReady => told(ErrorCode::TryAgain).retry_after_ms(1_000),
@@ -125,6 +125,11 @@ impl NodeError {
             Self::Overloaded => told(ErrorCode::Overloaded).retry_after_ms(1_000),
         }
     }
+}
+
+/// An error as a sentence.
+pub(crate) fn sentence(error: &impl std::fmt::Display) -> String {
+    format!("{}.", capitalised(&error.to_string()))
 }
 
 fn capitalised(text: &str) -> String {

@@ -37,8 +37,8 @@ pub use clock::SystemClock;
 pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use node::{
-    ChannelInfo, ChannelsPage, ChannelsQuery, Direction, Handshake, HistoryPage, HistoryQuery, MintRequest, Node,
-    NodeOptions, Published, Quota,
+    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, Handshake, HistoryPage, HistoryQuery, LogError,
+    MintRequest, Node, NodeOptions, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
 pub use stats::{AppFigures, NodeFigures};

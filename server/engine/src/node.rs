@@ -4,9 +4,10 @@
 mod figures;
 mod history;
 mod manage;
+mod revocations;
 mod tickets;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, ConnectionId, MessageId, RequestId};
@@ -37,6 +38,7 @@ use crate::token::{self, Claims, VerifiedToken};
 use crate::transport::{Reader, Sink};
 
 pub use history::{Direction, HistoryPage, HistoryQuery};
+pub use revocations::{Backend, LogError, RevocationLog};
 
 /// How a node is run.
 #[derive(Debug, Clone)]
@@ -68,6 +70,7 @@ pub struct Node {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) population: Population,
     pub(crate) chance: Chance,
+    revocations: OnceLock<Arc<dyn RevocationLog>>,
     position_key: PositionKey,
     ticket_keys: TicketKeys,
     draining: CancellationToken,
@@ -187,6 +190,7 @@ impl Node {
             broker,
             clock,
             population: Population::default(),
+            revocations: OnceLock::new(),
             position_key,
             ticket_keys,
             draining: CancellationToken::new(),

@@ -4,6 +4,8 @@
 //! rest is queued, shared bytes all of it, and drained by the connection's task when the socket takes more. A client
 //! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history.
 
+mod outside;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +20,6 @@ use fanfare_protocol::{Frame, native};
 use futures_util::task::AtomicWaker;
 
 use crate::broker::Page;
-use crate::bus::Order;
 use crate::hub::Channel;
 use crate::subscription::{Carries, Push, Subscription, Turned};
 use crate::transport::Sink;
@@ -27,8 +28,6 @@ use crate::transport::Sink;
 pub(crate) const JOINED_MAX: usize = 64;
 /// Bytes that may wait before subscriptions fall behind. One message more may wait: a message is never cut.
 pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
-/// Orders that wait for one connection's task.
-const ORDERS_MAX: usize = 64;
 
 /// How a client wants its messages encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,12 +152,8 @@ struct State {
     /// Who the client is, once connected, for whoever looks at the connection from outside.
     subject: Option<Arc<Subject>>,
     /// Told from outside, and not carried out yet. Hardly ever there.
-    orders: Option<Box<Orders>>,
+    orders: Option<Box<outside::Orders>>,
 }
-
-/// Orders for a connection's task.
-#[derive(Default)]
-struct Orders(Vec<Order>);
 
 struct Slot {
     channel: Arc<Channel>,
@@ -248,45 +243,6 @@ impl Outbox {
     pub(crate) fn signal(&self, signal: Signal) {
         self.signals.fetch_or(signal as u32, Ordering::AcqRel);
         self.waker.wake();
-    }
-
-    /// Tells the task to do something. Answers whether it will: not when the connection ends, or has more to do than is
-    /// remembered. A goodbye takes the place of everything before it.
-    pub(crate) fn order(&self, order: Order) -> bool {
-        let mut state = self.state();
-        if state.sink.is_none() {
-            return false;
-        }
-        let Orders(orders) = &mut **state.orders.get_or_insert_default();
-        match order {
-            Order::Disconnect { .. } => orders.clear(),
-        }
-        if orders.len() >= ORDERS_MAX {
-            return false;
-        }
-        orders.push(order);
-        drop(state);
-        self.signal(Signal::Ordered);
-        true
-    }
-
-    pub(crate) fn take_orders(&self) -> Vec<Order> {
-        self.state().orders.take().map_or_else(Vec::new, |orders| orders.0)
-    }
-
-    /// Says who the client is.
-    pub(crate) fn identify(&self, subject: Arc<Subject>) {
-        self.state().subject = Some(subject);
-    }
-
-    /// Who the client is; `None` before it has connected.
-    pub(crate) fn subject(&self) -> Option<Arc<Subject>> {
-        self.state().subject.clone()
-    }
-
-    /// Whether the client is this user.
-    pub(crate) fn is_of(&self, user: &str) -> bool {
-        self.state().subject.as_ref().is_some_and(|subject| subject.sub() == Some(user))
     }
 
     pub(crate) fn register(&self, waker: &Waker) {

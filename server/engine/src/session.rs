@@ -255,6 +255,9 @@ impl Session {
             return Verdict::Close(ErrorCode::TokenRevoked);
         }
         let subject = &connected.subject;
+        if is_revoked(app, subject) {
+            return Verdict::Close(ErrorCode::TokenRevoked);
+        }
         let (mut refused, held) = (Vec::new(), &mut self.held);
         self.subscriptions.retain(|(channel, slot)| {
             let own = held.as_mut().and_then(|held| held.recheck(app, channel, now_ms));
@@ -291,6 +294,14 @@ impl Session {
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_ms().is_some_and(|expires_ms| now_ms >= expires_ms.saturating_add(EXPIRY_GRACE_MS))
+    }
+}
+
+/// Whether the app's backend has revoked the subject's token.
+fn is_revoked(app: &App, subject: &Subject) -> bool {
+    match subject {
+        Subject::Client(client) => app.revocations.of(client).is_some(),
+        Subject::Key { .. } => false,
     }
 }
 

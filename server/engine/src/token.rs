@@ -17,7 +17,7 @@ mod header;
 #[cfg(test)]
 mod tests;
 
-use fanfare_core::id::KeyId;
+use fanfare_core::id::{KeyId, RevocationId};
 use fanfare_core::permission::ClientSubject;
 use fanfare_core::{App, Capabilities, Ceiling, ErrorCode, Key, Operation, Signer};
 use fanfare_protocol::json::JsonError;
@@ -94,7 +94,11 @@ pub fn verify_within(app: &App, token: &str, now_ms: u64, skew: Skew) -> Result<
     let claims = claims::read(parts.claims)?;
     claims.check_time(now_ms, skew)?;
     claims.check_audience(app.id)?;
-    Ok(claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() }))
+    let verified = claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() });
+    match app.revocations.of(&verified.subject) {
+        Some(revocation) => Err(TokenError::Revoked(revocation)),
+        None => Ok(verified),
+    }
 }
 
 /// What a token to be signed says.
@@ -221,6 +225,9 @@ pub enum TokenError {
     /// The key may not sign.
     #[error("the key {0} may not sign tokens; give it the operation sign, or use a key that has it")]
     KeyMayNotSign(KeyId),
+    /// The app's backend revoked it.
+    #[error("the token is revoked by {0}; get a new one, if you still may")]
+    Revoked(RevocationId),
     /// The signature is another's.
     #[error(
         "the token's signature does not fit the key {0}; sign with the bytes of its whole secret, ffs_ included, not decoded"
@@ -270,7 +277,7 @@ impl TokenError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Expired { .. } => ErrorCode::TokenExpired,
-            Self::KeyRevoked(_) | Self::KeyMayNotSign(_) => ErrorCode::TokenRevoked,
+            Self::KeyRevoked(_) | Self::KeyMayNotSign(_) | Self::Revoked(_) => ErrorCode::TokenRevoked,
             _ => ErrorCode::TokenInvalid,
         }
     }

@@ -21,6 +21,7 @@ mod migrate;
 mod out;
 mod postgres;
 mod private;
+mod revocations;
 mod rotate;
 mod serve;
 mod telemetry;

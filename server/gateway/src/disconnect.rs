@@ -71,9 +71,8 @@ fn checked(request: DisconnectRequest) -> Result<(Whom, Option<Box<str>>), Failu
     if let Whom::User(user) = &whom {
         check_user("/user", user)?;
     }
-    let is_reason = |reason: &String| {
-        (1..=REASON_BYTES_MAX).contains(&reason.len()) && !reason.chars().any(char::is_control)
-    };
+    let is_reason =
+        |reason: &String| (1..=REASON_BYTES_MAX).contains(&reason.len()) && !reason.chars().any(char::is_control);
     if !reason.as_ref().is_none_or(is_reason) {
         return Err(wrong("/reason", "A reason has 1 to 200 bytes and no control characters.").into());
     }
@@ -82,9 +81,9 @@ fn checked(request: DisconnectRequest) -> Result<(Whom, Option<Box<str>>), Failu
 
 /// A user's name can only be one that a token could hold.
 pub(crate) fn check_user(pointer: &str, user: &str) -> Result<(), Failure> {
-    if (1..=USER_BYTES_MAX).contains(&user.len()) {
+    if (1..=USER_BYTES_MAX).contains(&user.len()) && !user.contains('\0') {
         return Ok(());
     }
-    let detail = "A user is a text of 1 to 255 bytes, the `sub` of tokens.";
+    let detail = "A user is a text of 1 to 255 bytes without U+0000, the `sub` of tokens.";
     Err(Problem::new(ErrorCode::InvalidRequest, detail).at(pointer, detail).into())
 }

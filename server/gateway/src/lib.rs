@@ -24,7 +24,9 @@ mod edge;
 mod failure;
 mod history;
 mod options;
+mod path;
 mod publish;
+mod revocations;
 mod sdk;
 mod socket;
 mod time;
@@ -112,6 +114,8 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(batch::batch))
         .routes(routes!(channels::channels))
         .routes(routes!(disconnect::disconnect))
+        .routes(routes!(revocations::revoke, revocations::list))
+        .routes(routes!(revocations::end))
         .routes(routes!(tokens::mint))
         .routes(routes!(time::time))
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fanfare_core::id::{AppId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
-use fanfare_core::{App, AppStatus, Block, ChannelSettings, Key, KeyState, Limits, Rule};
+use fanfare_core::{App, AppStatus, Block, ChannelSettings, Key, KeyState, Limits, Revocations, Rule};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::postgres::PgListener;
@@ -23,7 +23,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::limits::Layers;
 use crate::scope::SNAPSHOT;
 use crate::store::Inner;
-use crate::{StoreError, keys, platform_secrets, tenants};
+use crate::{StoreError, keys, platform_secrets, revocations, tenants};
 
 /// How many apps are read in one statement.
 const PAGE: i64 = 500;
@@ -102,9 +102,10 @@ impl Feed {
             let Some(last) = rows.last() else { return Ok(apps) };
             version = last.version;
             let mut keys = key_rows(&mut tx, &rows, now).await?;
+            let mut revocations = revocation_rows(&mut tx, &rows, now).await?;
             apps.extend(rows.into_iter().map(|row| {
-                let keys = keys.remove(&row.id).unwrap_or_default();
-                app(&self.inner, row, keys, now)
+                let parts = (keys.remove(&row.id).unwrap_or_default(), revocations.remove(&row.id).unwrap_or_default());
+                app(&self.inner, row, parts, now)
             }));
         }
     }
@@ -208,21 +209,47 @@ async fn key_rows(
     Ok(by_app)
 }
 
-fn app(inner: &Inner, row: AppRow, keys: Vec<KeyRow>, now: DateTime<Utc>) -> App {
+async fn revocation_rows(
+    connection: &mut PgConnection,
+    apps: &[AppRow],
+    now: DateTime<Utc>,
+) -> Result<HashMap<[u8; 16], Vec<revocations::Row>>, StoreError> {
+    let ids: Vec<[u8; 16]> = apps.iter().map(|app| app.id).collect();
+    let rows: Vec<revocations::Row> = sqlx::query_as(
+        "SELECT app_id, id, kind, value, issued_until FROM revocations WHERE app_id = ANY($1) AND expires_at > $2",
+    )
+    .bind(ids)
+    .bind(now)
+    .fetch_all(connection)
+    .await?;
+    let mut by_app: HashMap<_, Vec<revocations::Row>> = HashMap::new();
+    for row in rows {
+        by_app.entry(row.app_id).or_default().push(row);
+    }
+    Ok(by_app)
+}
+
+fn app(
+    inner: &Inner,
+    row: AppRow,
+    (keys, revocations): (Vec<KeyRow>, Vec<revocations::Row>),
+    now: DateTime<Utc>,
+) -> App {
     let (id, tenant) = (AppId::from_bytes(row.id), TenantId::from_bytes(row.tenant_id));
     let version = row.version.cast_unsigned();
     let heartbeat_ms = row.heartbeat_ms.cast_unsigned();
     let origins = row.origins.iter().map(|origin| origin.as_str().into()).collect();
     let keys = keys.into_iter().filter_map(|row| key(inner, id, row)).collect();
-    match parts(row, now) {
-        Ok(Parts { status, rules, settings, limits }) => {
-            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms }
+    let revocations = revocations.into_iter().map(revocations::Row::revocation).collect::<Result<_, _>>();
+    match revocations.and_then(|revocations| Ok((parts(row, now)?, Revocations::new(revocations)))) {
+        Ok((Parts { status, rules, settings, limits }, revocations)) => {
+            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms, revocations }
         }
         Err(error) => {
             tracing::error!(app.id = %id, %error, "the app cannot be read, so everything in it is forbidden");
             let (status, limits) = (AppStatus::Suspended(Block::All), Limits::default());
-            let (rules, settings) = (Vec::new(), Vec::new());
-            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms }
+            let (rules, settings, revocations) = (Vec::new(), Vec::new(), Revocations::default());
+            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms, revocations }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ```text
 //! Store ── member(actor) ── tenant(id) ── app(id)     role fanfare_app, rows of one tenant or one user
 //!       ├─ auth()                                     role fanfare_auth, no tables, functions only
+//!       ├─ backend(tenant, app, key)                  role fanfare_app, what a key may change of its own app
 //!       └─ feed()                                     role fanfare_feed, reads snapshots of apps
 //! ```
 //!
@@ -35,6 +36,7 @@ mod migrate;
 mod page;
 mod platform_secrets;
 mod reseal;
+mod revocations;
 mod roles;
 mod scope;
 mod seal;
@@ -56,6 +58,7 @@ pub use idempotency::{ANSWER_BYTES_MAX, Begun, Idempotency, Reservation, StoredA
 pub use keys::{KEYS_MAX, KeyOwner, KeyRecord, NewKey, SigningKey};
 pub use limits::LimitsRecord;
 pub use page::{PAGE_MAX, Page, PageRequest};
+pub use revocations::BackendStore;
 pub use scope::{Actor, AppStore, MemberStore, TenantStore};
 pub use seal::{MasterKey, Owner, SealError};
 pub use sessions::{OpenedSession, SessionRecord, SessionTerms};

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) rule: String,
     /// Where the victim's message is in its channel.
     pub(super) position: String,
+    /// The id of a revocation of the victim's.
+    revocation: String,
     /// A client of the victim that must see nothing of what the stranger does.
     listener: Client,
     /// The victim's backend.
@@ -63,6 +65,9 @@ impl World {
         let revoked = victim.create_key("canary-revoked", &everything()).await?;
         revoke(&victim, &revoked).await?;
         let position = victim.publisher().publish(CHANNEL, "canary-message").await?.position;
+        let revoke = json!({ "token": "canary-token" });
+        let revocation = victim.publisher().post("/revocations", &revoke).await?.ok()?;
+        let revocation = revocation["id"].as_str().context("a revocation has an id")?.to_owned();
         let mut listener = victim.connect_as("canary-listener", &[CHANNEL]).await?;
         listener.subscribe(CHANNEL).await?;
         let ended = sign_in(&server, &victim).await?;
@@ -84,6 +89,7 @@ impl World {
             cookie,
             rule,
             position,
+            revocation,
             listener,
             publisher,
             http,
@@ -94,8 +100,13 @@ impl World {
     /// A path of a document with the victim's ids in it.
     pub(super) fn fill(&self, template: &str) -> String {
         let key = self.victim.key.split(':').next().unwrap_or_default();
-        let ids =
-            [("{tenant}", &*self.victim.tenant), ("{app}", &self.victim.app), ("{key}", key), ("{channel}", CHANNEL)];
+        let ids = [
+            ("{tenant}", &*self.victim.tenant),
+            ("{app}", &self.victim.app),
+            ("{key}", key),
+            ("{channel}", CHANNEL),
+            ("{revocation}", &self.revocation),
+        ];
         ids.iter().fold(template.to_owned(), |path, (name, id)| path.replace(name, id))
     }
 
@@ -129,7 +140,7 @@ impl World {
             let body = self.victim.get(&path).await?.ok()?;
             state.insert(path, body);
         }
-        for path in ["/channels".to_owned(), format!("/channels/{CHANNEL}/messages")] {
+        for path in ["/channels".to_owned(), "/revocations".to_owned(), format!("/channels/{CHANNEL}/messages")] {
             let body = self.publisher.get(&path).await?.ok()?;
             state.insert(path, body);
         }

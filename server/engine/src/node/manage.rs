@@ -13,12 +13,7 @@ impl Node {
     ///
     /// # Errors
     /// When the caller is no key that may `manage` the channel, or, for anything else, `**`.
-    pub async fn disconnect(
-        &self,
-        caller: &Caller,
-        whom: Whom,
-        reason: Option<Box<str>>,
-    ) -> Result<Told, NodeError> {
+    pub async fn disconnect(&self, caller: &Caller, whom: Whom, reason: Option<Box<str>>) -> Result<Told, NodeError> {
         let allowed = match &whom {
             Whom::Channel(channel) => may_manage_channel(caller, channel),
             Whom::User(_) | Whom::Connection(_) | Whom::Everybody => may_manage_all(caller),

@@ -7,7 +7,7 @@ use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
 use fanfare_core::{App, ChannelName, ErrorCode, Limits, Operation, Subject};
 
-use super::{EXPIRY_GRACE_MS, ceiling, renew_ceiling, signer_ends_ms};
+use super::{EXPIRY_GRACE_MS, ceiling, is_revoked, renew_ceiling, signer_ends_ms};
 use crate::token::VerifiedToken;
 
 /// The token of one subscription.
@@ -45,6 +45,10 @@ impl Held {
         }
         if !renew_ceiling(&mut self.subject, app, now_ms) {
             let detail = "Who signed the token of this subscription may not sign any more.";
+            return Err(Box::new(Problem::new(ErrorCode::TokenRevoked, detail)));
+        }
+        if is_revoked(app, &self.subject) {
+            let detail = "The token of this subscription is revoked; subscribe again with a new one, if you still may.";
             return Err(Box::new(Problem::new(ErrorCode::TokenRevoked, detail)));
         }
         decide(app, &self.subject, Operation::Subscribe, channel).map(drop).map_err(|refusal| Box::new(refusal.into()))

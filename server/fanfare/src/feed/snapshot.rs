@@ -20,7 +20,7 @@ use fanfare_core::app::{AppStatus, Key, KeyState};
 use fanfare_core::id::{AppId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
-use fanfare_core::{App, Capabilities, ChannelSettings, Limits, Rule};
+use fanfare_core::{App, Capabilities, ChannelSettings, Limits, Revocation, Revocations, Rule};
 use fanfare_engine::TicketKeys;
 use hmac::{Hmac, Mac as _};
 use rand::TryRng as _;
@@ -163,6 +163,9 @@ struct StoredApp {
     limits: Limits,
     origins: Vec<Box<str>>,
     heartbeat_ms: u32,
+    /// Absent in files of before there were any.
+    #[serde(default)]
+    revocations: Vec<Revocation>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -244,6 +247,7 @@ impl From<&App> for StoredApp {
             limits: app.limits.clone(),
             origins: app.origins.clone(),
             heartbeat_ms: app.heartbeat_ms,
+            revocations: app.revocations.iter().cloned().collect(),
         }
     }
 }
@@ -261,6 +265,7 @@ impl From<StoredApp> for App {
             limits: app.limits,
             origins: app.origins,
             heartbeat_ms: app.heartbeat_ms,
+            revocations: Revocations::new(app.revocations),
         }
     }
 }
@@ -298,7 +303,8 @@ impl From<StoredKey> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanfare_core::{Limit, LimitValue};
+    use fanfare_core::id::RevocationId;
+    use fanfare_core::{Limit, LimitValue, Revoked};
 
     fn keys(current: u8, previous: Option<u8>) -> MasterKeys {
         let key = |byte| Zeroizing::new([byte; 32]);
@@ -319,6 +325,8 @@ mod tests {
         )
         .expect("valid rules");
         app.settings = vec![ChannelSettings::defaults().clone()];
+        let (id, revoked) = (RevocationId::new(1, 3), Revoked::User("ann".into()));
+        app.revocations = Revocations::new(vec![Revocation { id, revoked, issued_until_ms: 7 }]);
         app.keys = vec![Key {
             id: KeyId::new(1, 2),
             name: "backend".into(),

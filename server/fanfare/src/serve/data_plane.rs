@@ -24,6 +24,7 @@ use crate::feed::snapshot::{NodeKeys, Snapshot, SnapshotFile};
 use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
 use crate::lifecycle::Lifecycle;
 use crate::master_key::MasterKeys;
+use crate::revocations::StoredRevocations;
 
 /// How long the gateway waits for the first list of apps from a store that answers.
 const FIRST_LIST: Duration = Duration::from_secs(30);
@@ -112,6 +113,7 @@ impl DataPlane<'_> {
         let clock = Arc::clone(self.clock);
         let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, keys.position.clone());
         broker.deliver_to(node.sink());
+        node.keep_revocations_in(Arc::new(StoredRevocations::new(self.store.clone())));
         self.lifecycle.tasks.spawn(Arc::clone(&node).run(self.lifecycle.soft.clone()));
         node
     }

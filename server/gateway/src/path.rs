@@ -1,0 +1,33 @@
+//! What a path names beside the app and the channel: extractors that take it apart.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use fanfare_core::id::RevocationId;
+use fanfare_core::{ErrorCode, Problem};
+use http::request::Parts;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// A revocation.
+#[derive(Debug)]
+pub(crate) struct RevocationPath(pub(crate) RevocationId);
+
+impl FromRequestParts<Context> for RevocationPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Failure> {
+        let text = param(parts, context, "revocation").await?;
+        // What is no id is the id of nothing.
+        let id = text.parse().map_err(|_| Problem::new(ErrorCode::NotFound, "There is no such revocation."))?;
+        Ok(Self(id))
+    }
+}
+
+/// A part of the path, percent-decoded once.
+async fn param(parts: &mut Parts, context: &Context, wanted: &str) -> Result<String, Failure> {
+    let wrong =
+        || Problem::new(ErrorCode::InvalidRequest, format!("The {wanted} in the path is not UTF-8 when decoded."));
+    let params = RawPathParams::from_request_parts(parts, context).await.map_err(|_| wrong())?;
+    let found = params.iter().find_map(|(name, value)| (name == wanted).then(|| value.to_owned()));
+    Ok(found.unwrap_or_default())
+}
