@@ -5,6 +5,7 @@ mod changes;
 mod connections;
 mod control;
 mod first_light;
+mod fuzz;
 mod harness;
 mod isolation;
 mod lifecycle;

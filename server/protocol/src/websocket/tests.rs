@@ -3,6 +3,7 @@
 //! Every table runs whole, byte by byte and in odd pieces: how the stream was cut must never matter.
 
 mod deflate;
+mod tables;
 
 use proptest::prelude::*;
 
