@@ -31,11 +31,12 @@ use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
 use crate::node::{Handshake, Node};
-use crate::outbox::{Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
+use crate::outbox::{CORKED_BYTES_MAX, Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::token::VerifiedToken;
 use crate::transport::{Inbound, Reader, ReceiveError};
+use crate::turn;
 
 /// Commands whose answers may be awaited at one moment; more wait, and nothing is read.
 const INFLIGHT_MAX: usize = 64;
@@ -114,7 +115,7 @@ struct Connection {
     caller: Option<Caller>,
     handshake: Option<Box<Handshake>>,
     inflight: Vec<Inflight>,
-    /// Answers of this round, written together.
+    /// Answers that are not written yet, written together.
     replies: Vec<Bytes>,
     replies_bytes: usize,
     /// Commands of the last read that wait until the client has taken more of what it is owed. Answers can be large, and
@@ -157,18 +158,26 @@ impl Connection {
             moved |= self.catch_up();
             moved |= self.run_backlog(reader);
             moved |= self.poll_input(reader, context);
-            self.send_replies(reader);
             if let Some(code) = self.close_with.take() {
                 self.close(reader, code);
             }
-            self.node.hub.run_ready();
             if self.phase == Phase::Ended {
+                self.outbox.flush();
+                turn::step(&self.node.hub);
                 return Poll::Ready(());
             }
             if !moved {
+                self.cork_replies(reader);
+                turn::step(&self.node.hub);
                 return Poll::Pending;
             }
+            // Many answers would keep the next round from reading, and nothing would wake this task again.
+            if self.replies_bytes > CORKED_BYTES_MAX {
+                self.send_replies(reader);
+            }
         }
+        self.send_replies(reader);
+        turn::step(&self.node.hub);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -417,7 +426,17 @@ impl Connection {
         std::mem::take(&mut self.replies)
     }
 
-    /// Writes the answers of this round.
+    /// Leaves the answers for the end of the thread's turn, where they are joined with what is delivered to the client.
+    fn cork_replies(&mut self, reader: &impl Reader) {
+        let is_small = self.replies_bytes <= CORKED_BYTES_MAX && self.phase == Phase::Open;
+        if is_small && turn::ends() && self.outbox.cork(&self.replies) {
+            self.take_replies();
+        } else {
+            self.send_replies(reader);
+        }
+    }
+
+    /// Writes the answers that were not written yet.
     fn send_replies(&mut self, reader: &impl Reader) {
         let replies = self.take_replies();
         // No data frame may follow a goodbye (RFC 6455 §5.5.1).

@@ -154,6 +154,11 @@ impl Hub {
         }
     }
 
+    /// Whether a channel waits to be fanned out.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn next_ready(&self) -> Option<Arc<Channel>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }

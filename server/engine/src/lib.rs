@@ -29,6 +29,7 @@ pub mod subscription;
 pub mod ticket;
 pub mod token;
 pub mod transport;
+pub mod turn;
 
 pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending};
 pub use bus::{Bus, LocalBus, Told, Whom};

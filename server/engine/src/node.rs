@@ -36,6 +36,7 @@ use crate::stats::AppStats;
 use crate::ticket::TicketKeys;
 use crate::token::{self, Claims, VerifiedToken};
 use crate::transport::{Reader, Sink};
+use crate::turn;
 
 pub use history::{Direction, HistoryPage, HistoryQuery};
 pub use revocations::{Backend, LogError, RevocationLog};
@@ -290,7 +291,7 @@ impl Node {
             Ok((key, pending)) => pending.wait().await.map(|appended| self.published(&key, appended)),
             Err(error) => Err(error),
         };
-        self.hub.run_ready();
+        turn::step(&self.hub);
         self.counted(&caller.entry, outcome)
     }
 

@@ -23,11 +23,15 @@ use crate::broker::Page;
 use crate::hub::Channel;
 use crate::subscription::{Carries, Push, Subscription, Turned};
 use crate::transport::Sink;
+use crate::turn;
 
 /// The most messages one push or one write joins.
 pub(crate) const JOINED_MAX: usize = 64;
 /// Bytes that may wait before subscriptions fall behind. One message more may wait: a message is never cut.
 pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that may wait for the end of a thread's turn. What is more is written at once.
+pub(crate) const CORKED_BYTES_MAX: usize = 16 * 1024;
 
 /// How a client wants its messages encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,6 +157,8 @@ struct State {
     subject: Option<Arc<Subject>>,
     /// Told from outside, and not carried out yet. Hardly ever there.
     orders: Option<Box<outside::Orders>>,
+    /// What is queued waits for the end of a turn, and not for the socket.
+    corked: bool,
 }
 
 struct Slot {
@@ -216,6 +222,7 @@ impl Outbox {
                 reads: 0,
                 subject: None,
                 orders: None,
+                corked: false,
             }),
         })
     }
@@ -326,12 +333,42 @@ impl Outbox {
             }
             blocked |= state.write(&joined[..part.len()], |index| part[index].clone());
         }
+        blocked |= state.uncork();
         let queued = state.queued;
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
         }
         queued
+    }
+
+    /// Queues ready-made frames until the turn ends ([`turn`]). Answers `false`, having done nothing, when the socket
+    /// refused bytes before.
+    pub(crate) fn cork(self: &Arc<Self>, frames: &[Bytes]) -> bool {
+        if frames.is_empty() {
+            return true;
+        }
+        let mut state = self.state();
+        let first = !state.corked;
+        if state.sink.is_none() || (first && state.queued > 0) {
+            return false;
+        }
+        state.corked = true;
+        state.queued += frames.iter().map(Bytes::len).sum::<usize>();
+        state.queue.extend(frames.iter().cloned());
+        drop(state);
+        if first {
+            turn::corked(self);
+        }
+        true
+    }
+
+    /// Writes what waited for the end of the turn.
+    pub(crate) fn uncork(&self) {
+        let blocked = self.state().uncork();
+        if blocked {
+            self.signal(Signal::Blocked);
+        }
     }
 
     /// Writes what waits, as far as it goes.
@@ -534,7 +571,19 @@ impl State {
             self.queued += rest.len();
             self.queue.push_back(rest);
         }
+        if self.corked && self.queued > CORKED_BYTES_MAX {
+            return self.uncork();
+        }
         !waited && self.queued > 0
+    }
+
+    /// Writes what waited for the end of a turn. Answers whether bytes wait for the socket from here on.
+    fn uncork(&mut self) -> bool {
+        if !std::mem::take(&mut self.corked) {
+            return false;
+        }
+        self.flush();
+        self.queued > 0 || self.sink.is_none()
     }
 
     fn flush(&mut self) {

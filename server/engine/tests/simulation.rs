@@ -10,5 +10,7 @@ mod pressure;
 mod resume;
 #[path = "simulation/schedule.rs"]
 mod schedule;
+#[path = "simulation/turns.rs"]
+mod turns;
 #[path = "simulation/world.rs"]
 mod world;

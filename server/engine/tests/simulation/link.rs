@@ -18,6 +18,8 @@ struct State {
     inbound: VecDeque<String>,
     ended: bool,
     written: Vec<u8>,
+    /// How many calls wrote something.
+    writes: u32,
     /// How many bytes the client still takes; `None` takes all.
     room: Option<usize>,
     read_waker: Option<Waker>,
@@ -64,6 +66,11 @@ impl Link {
         {
             waker.wake();
         }
+    }
+
+    /// How many writes there were since this was asked last.
+    pub(crate) fn writes(&self) -> u32 {
+        std::mem::take(&mut self.state().writes)
     }
 
     /// Takes the whole frames that have arrived.
@@ -166,6 +173,7 @@ impl Sink for Link {
             taken += part;
         }
         state.room = state.room.map(|room| room - taken);
+        state.writes += 1;
         Ok(taken)
     }
 
