@@ -16,7 +16,7 @@ use fanfare_engine::{Broker, BrokerError, MemoryBroker, MemoryOptions};
 struct Ear(Mutex<Vec<(ChannelKey, Arc<Message>)>>);
 
 impl Deliver for Ear {
-    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>) {
+    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>, _accepted: Duration) {
         self.0.lock().expect("nobody panics here").push((channel.clone(), message));
     }
 }

@@ -141,6 +141,8 @@ ids! {
     AuditId = "aud";
     /// One HTTP request or socket command, as shown in errors and logs.
     RequestId = "req";
+    /// A server process, from its start to its end.
+    NodeId = "nod";
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
 //! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
 //! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment ([`app`]), its limits ([`limits`]) and channel settings
-//! ([`settings`]), where a message stands ([`position`]), the message itself ([`message`]), and the one table of
-//! errors and close reasons ([`codes`]).
+//! ([`settings`]), where a message stands ([`position`]), the message itself ([`message`]), the one table of errors
+//! and close reasons ([`codes`]), and what is measured ([`measures`], [`histogram`]).
 //!
 //! Start with [`permission::decide`]: it is the formula of who may do what, and it touches most of the nouns.
 //!
@@ -17,10 +17,12 @@ pub mod capability;
 pub mod channel;
 pub mod clock;
 pub mod codes;
+pub mod histogram;
 pub mod id;
 pub mod issuer;
 pub mod json;
 pub mod limits;
+pub mod measures;
 pub mod message;
 pub mod pattern;
 pub mod permission;
@@ -38,6 +40,7 @@ pub use capability::{Capabilities, Operation, Operations};
 pub use channel::{ChannelKey, ChannelName};
 pub use clock::Clock;
 pub use codes::ErrorCode;
+pub use histogram::Histogram;
 pub use issuer::{Issuer, KeySource};
 pub use limits::{Limit, LimitValue, Limits};
 pub use message::{Data, Draft, Message};

@@ -12,6 +12,7 @@ use crate::acl::Effect;
 use crate::app::{App, Block};
 use crate::capability::{Capabilities, Operation};
 use crate::channel::{ChannelKey, ChannelName};
+use crate::codes::ErrorCode;
 use crate::id::{AppId, IssuerId, KeyId, RuleId};
 use crate::limits::{Limit, LimitValue, Limits};
 use crate::pattern::Claims;
@@ -224,6 +225,17 @@ impl Refusal {
             Self::Issuer { .. } => Layer::Issuer,
             Self::Token { .. } => Layer::Token,
             Self::NoRule { .. } | Self::Denied { .. } => Layer::Acl,
+        }
+    }
+
+    /// The code it is told with.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Tenant => ErrorCode::SuspendedTenant,
+            Self::Key { .. } | Self::Issuer { .. } | Self::Token { .. } | Self::NoRule { .. } | Self::Denied { .. } => {
+                ErrorCode::Forbidden
+            }
         }
     }
 

@@ -93,7 +93,6 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let code = if refusal == Refusal::Tenant { ErrorCode::SuspendedTenant } else { ErrorCode::Forbidden };
-        Self { layer: Some(refusal.layer()), rule: refusal.rule(), ..Self::new(code, format!("{refusal}.")) }
+        Self { layer: Some(refusal.layer()), rule: refusal.rule(), ..Self::new(refusal.code(), format!("{refusal}.")) }
     }
 }

@@ -126,7 +126,7 @@ async fn fan_out((subscribers, channels): (usize, usize), wire: Wire, text: &str
     let data = serde_json::value::RawValue::from_string(format!("\"{text}\"")).expect("JSON");
     let (mut per_publish, mut per_delivery) = (f64::MAX, f64::MAX);
     for _ in 0..RUNS {
-        let before = node.stats(app.id).expect("known").messages_out;
+        let before = node.flow(app.id).expect("known").messages_out;
         #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
         let begun = Instant::now();
         for index in 0..MESSAGES as usize {
@@ -134,7 +134,7 @@ async fn fan_out((subscribers, channels): (usize, usize), wire: Wire, text: &str
             node.publish(&caller, &names[index % channels], draft).await.expect("accepted");
         }
         // What a turn handed to a task belongs to it.
-        while node.stats(app.id).expect("known").messages_out - before
+        while node.flow(app.id).expect("known").messages_out - before
             < u64::from(MESSAGES) * (subscribers / channels) as u64
         {
             tokio::task::yield_now().await;

@@ -97,7 +97,7 @@ pub struct Append {
     pub draft: Arc<Draft>,
     /// Unix milliseconds.
     pub time_ms: u64,
-    /// The same moment on the clock that rates are counted by.
+    /// When the publish was accepted, on the clock that rates are counted by.
     pub monotonic: Duration,
     /// How much of the channel's past to keep.
     pub history: History,
@@ -195,8 +195,9 @@ pub struct Page {
 
 /// Who hears of appended messages: the hub. Called in the channel's order, under no lock of the hub's own; must not wait.
 pub trait Deliver: Send + Sync + 'static {
-    /// A message was appended.
-    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>);
+    /// A message was appended. `accepted` is when its publish was, on this node's monotonic clock, as near as the broker
+    /// can tell.
+    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>, accepted: Duration);
 }
 
 /// The log behind every channel.

@@ -15,12 +15,14 @@ mod welcome;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fanfare_core::measures::{Ending, Stage};
 use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit};
 use fanfare_protocol::Frame;
@@ -62,7 +64,7 @@ pub(crate) fn serve<R: Reader>(
     let mut connection = Connection {
         session: Session::default(),
         caller: None,
-        handshake: Some(Box::new(handshake)),
+        arriving: Some(Box::new(Arriving { handshake, since: node.clock.monotonic() })),
         inflight: Vec::new(),
         replies: Vec::new(),
         replies_bytes: 0,
@@ -73,7 +75,8 @@ pub(crate) fn serve<R: Reader>(
         catch_up: false,
         retry: false,
         close_with: None,
-        probed: false,
+        probed_us: None,
+        ending: Ending::Lost,
         heard_s: node.second(),
         outbox,
         entry,
@@ -106,6 +109,12 @@ enum Phase {
     Ended,
 }
 
+/// What is remembered until `connect`.
+struct Arriving {
+    handshake: Handshake,
+    since: Duration,
+}
+
 struct Connection {
     node: Arc<Node>,
     entry: Arc<AppEntry>,
@@ -113,7 +122,7 @@ struct Connection {
     session: Session,
     /// Who asks, once connected.
     caller: Option<Caller>,
-    handshake: Option<Box<Handshake>>,
+    arriving: Option<Box<Arriving>>,
     inflight: Vec<Inflight>,
     /// Answers that are not written yet, written together.
     replies: Vec<Bytes>,
@@ -130,8 +139,10 @@ struct Connection {
     retry: bool,
     /// A command ended the session: close with this once its answer is written.
     close_with: Option<ErrorCode>,
-    /// A probe is on its way.
-    probed: bool,
+    /// A probe is on its way, since this moment: microseconds of the monotonic clock, of which the lowest bits suffice.
+    probed_us: Option<NonZeroU32>,
+    /// How it ends, as far as that is known.
+    ending: Ending,
     /// When something was last heard.
     heard_s: u32,
     _permit: ConnectionPermit,
@@ -139,6 +150,7 @@ struct Connection {
 
 impl Connection {
     fn start(&mut self) {
+        AppStats::add(&self.entry.stats.connects, 1);
         // Something may have changed between admission and registration.
         self.outbox.signal(Signal::Recheck);
         let within = u32::try_from(self.node.options.connect_within.as_secs()).unwrap_or(u32::MAX / 2);
@@ -258,10 +270,10 @@ impl Connection {
         self.catch_up |= std::mem::take(&mut self.retry);
         let heartbeat_s = self.heartbeat_s();
         if now_s >= self.heard_s.saturating_add(heartbeat_s) {
-            if self.probed {
+            if self.probed_us.is_some() {
                 return self.close(reader, ErrorCode::HeartbeatTimeout);
             }
-            self.probed = true;
+            self.probed_us = Some(self.micros());
             self.say(reader.ping_frame());
         }
         self.schedule(now_s);
@@ -275,7 +287,7 @@ impl Connection {
     /// ends what the token gives.
     fn schedule(&self, now_s: u32) {
         let heartbeat_s = self.heartbeat_s();
-        let silent_s = if self.probed { now_s } else { self.heard_s };
+        let silent_s = if self.probed_us.is_some() { now_s } else { self.heard_s };
         self.outbox.tick_at(silent_s.saturating_add(heartbeat_s).min(self.end_s()).max(now_s + 1));
     }
 
@@ -328,7 +340,19 @@ impl Connection {
 
     fn heard(&mut self) {
         self.heard_s = self.node.second();
-        self.probed = false;
+        self.probed_us = None;
+    }
+
+    fn micros(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.node.clock.monotonic().as_micros() as u32).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// The client has answered a probe.
+    fn on_pong(&mut self) {
+        if let Some(asked) = self.probed_us.take() {
+            let span = Duration::from_micros(self.micros().get().wrapping_sub(asked.get()).into());
+            self.entry.stats.took(Stage::RoundTrip, span, 1);
+        }
     }
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
@@ -343,7 +367,7 @@ impl Connection {
             Inbound::Binary(_) => self.on_binary(),
             // More pings than this in one read are noise: the last answers them all (RFC 6455 §5.5.3).
             Inbound::Ping(payload) => pongs = vec![payload.to_vec()],
-            Inbound::Pong => {}
+            Inbound::Pong => self.on_pong(),
             Inbound::Close => goodbye = true,
         });
         match polled {
@@ -353,7 +377,7 @@ impl Connection {
                 pongs.iter().for_each(|payload| self.say(reader.pong_frame(payload)));
                 match self.phase {
                     Phase::Open if goodbye => {
-                        self.say_goodbye(reader, NORMAL, "");
+                        self.say_goodbye(reader, Ending::Client, NORMAL, "");
                         // Both have said it: nothing is waited for, but what the socket would not take yet.
                         if self.outbox.flush() == Flushed::Empty {
                             self.phase = Phase::Ended;
@@ -365,7 +389,7 @@ impl Connection {
                 }
             }
             Poll::Ready(Err(ReceiveError::Protocol { status, reason })) => {
-                self.say_goodbye(reader, status, reason);
+                self.say_goodbye(reader, Ending::Code(ErrorCode::ProtocolError), status, reason);
                 // Ended here, unread bytes would turn the end into a reset and the client would miss the reason: the
                 // write side ends, what still comes is read and thrown away.
                 if self.outbox.flush() == Flushed::Empty {
@@ -453,13 +477,14 @@ impl Connection {
 
     /// Ends the connection with a reason a client can act on.
     fn close(&mut self, reader: &impl Reader, code: ErrorCode) {
-        self.say_goodbye(reader, code.close(), code.as_str());
+        self.say_goodbye(reader, Ending::Code(code), code.close(), code.as_str());
     }
 
-    fn say_goodbye(&mut self, reader: &impl Reader, status: u16, reason: &str) {
+    fn say_goodbye(&mut self, reader: &impl Reader, ending: Ending, status: u16, reason: &str) {
         if self.phase != Phase::Open {
             return;
         }
+        self.ending = ending;
         let replies = self.take_replies();
         self.outbox.send(&replies);
         self.outbox.send(&[reader.close_frame(status, reason)]);
@@ -485,6 +510,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Also when the task panicked or was aborted: places, counts and the registry are given back.
         self.leave_all();
+        self.entry.stats.ended(self.ending);
         self.outbox.end();
         self.entry.registry.remove(&self.outbox);
     }

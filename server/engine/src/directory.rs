@@ -192,7 +192,6 @@ impl AppEntry {
             max: rate.max,
             retry_after_ms: exceeded.retry_after_ms,
         })?;
-        AppStats::add(&self.stats.connects, 1);
         Ok(permit)
     }
 
@@ -274,9 +273,11 @@ impl AppEntry {
             .collect()
     }
 
-    /// How many channels have or lately had subscribers.
+    /// How many channels have or lately had subscribers. Fanfare's own, whose names begin with `$`, do not count.
     pub(crate) fn channel_count(&self) -> u64 {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = channels.range::<str, _>((Bound::Included("$"), Bound::Excluded("%"))).count();
+        (channels.len() - own) as u64
     }
 
     pub(crate) fn signal_all(&self, signal: Signal) {

@@ -98,31 +98,62 @@ impl From<BrokerError> for NodeError {
 }
 
 impl NodeError {
+    /// Its code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnknownApp => ErrorCode::NotFound,
+            Self::NotReady => ErrorCode::TryAgain,
+            Self::Draining => ErrorCode::Moving,
+            Self::KeyInvalid => ErrorCode::KeyInvalid,
+            Self::TokenMissing => ErrorCode::TokenMissing,
+            Self::Token(error) => error.code(),
+            Self::Ticket(_) => ErrorCode::ResumeInvalid,
+            Self::Origin(_) => ErrorCode::OriginDenied,
+            Self::Refused(refusal) => refusal.code(),
+            Self::Rate { .. } => ErrorCode::RateLimited,
+            Self::Full { .. } => ErrorCode::LimitReached,
+            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::Position(_) => ErrorCode::InvalidPosition,
+            Self::IdReused => ErrorCode::IdReused,
+            Self::Invalid(problem) => problem.code,
+            Self::Broker(BrokerError::Unknown) => ErrorCode::OutcomeUnknown,
+            Self::Broker(_) => ErrorCode::StorageUnavailable,
+            Self::Overloaded => ErrorCode::Overloaded,
+        }
+    }
+
+    /// The limit that refuses, where one does.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Rate { limit, .. } | Self::Full { limit, .. } | Self::TooLarge { limit, .. } => Some(*limit),
+            Self::Invalid(problem) => problem.limit,
+            _ => None,
+        }
+    }
+
     /// How it is told outside.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        let told = |code| Problem::new(code, sentence(self));
+        let told = || Problem::new(self.code(), sentence(self));
         match self {
-            Self::UnknownApp => told(ErrorCode::NotFound),
-            Self::NotReady => told(ErrorCode::TryAgain).retry_after_ms(1_000),
-            Self::Draining => told(ErrorCode::Moving).retry_after_ms(100),
-            Self::KeyInvalid => told(ErrorCode::KeyInvalid),
-            Self::TokenMissing => told(ErrorCode::TokenMissing),
-            Self::Token(error) => told(error.code()),
-            Self::Ticket(_) => told(ErrorCode::ResumeInvalid),
-            Self::Origin(_) => told(ErrorCode::OriginDenied),
             Self::Refused(refusal) => Problem::from(*refusal),
-            Self::Rate { limit, retry_after_ms, .. } => {
-                told(ErrorCode::RateLimited).limit(*limit).retry_after_ms(*retry_after_ms)
-            }
-            Self::Full { limit, .. } => told(ErrorCode::LimitReached).limit(*limit),
-            Self::TooLarge { limit, .. } => told(ErrorCode::MessageTooLarge).limit(*limit),
-            Self::Position(_) => told(ErrorCode::InvalidPosition),
-            Self::IdReused => told(ErrorCode::IdReused),
             Self::Invalid(problem) => (**problem).clone(),
-            Self::Broker(BrokerError::Unknown) => told(ErrorCode::OutcomeUnknown),
-            Self::Broker(_) => told(ErrorCode::StorageUnavailable).retry_after_ms(1_000),
-            Self::Overloaded => told(ErrorCode::Overloaded).retry_after_ms(1_000),
+            Self::Rate { limit, retry_after_ms, .. } => told().limit(*limit).retry_after_ms(*retry_after_ms),
+            Self::Full { limit, .. } | Self::TooLarge { limit, .. } => told().limit(*limit),
+            Self::Draining => told().retry_after_ms(100),
+            Self::NotReady | Self::Overloaded => told().retry_after_ms(1_000),
+            Self::Broker(error) if *error != BrokerError::Unknown => told().retry_after_ms(1_000),
+            Self::UnknownApp
+            | Self::KeyInvalid
+            | Self::TokenMissing
+            | Self::Token(_)
+            | Self::Ticket(_)
+            | Self::Origin(_)
+            | Self::Position(_)
+            | Self::IdReused
+            | Self::Broker(_) => told(),
         }
     }
 }

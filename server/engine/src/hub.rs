@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fanfare_core::measures::Stage;
 use fanfare_core::{ChannelKey, ChannelName, Clock, Message};
 use tokio_util::task::TaskTracker;
 
@@ -172,6 +173,7 @@ impl Hub {
         let channel = &progress.channel;
         let chunk = channel.state().chunks.get(progress.chunk).cloned()?;
         progress.chunk += 1;
+        let begun = self.clock.monotonic();
         let (mut messages, mut bytes) = (0, 0);
         for member in chunk.iter().flatten() {
             let wrote = member.outbox.deliver(member.slot, channel, &progress.batch);
@@ -183,9 +185,11 @@ impl Hub {
             let (stats, now) = (&channel.entry.stats, self.clock.monotonic());
             AppStats::add(&stats.messages_out, messages);
             AppStats::add(&stats.bytes_out, bytes);
-            // One clock reading per chunk: the figure is that of the chunk's last write.
+            // Two clock readings per chunk: the figures are those of its oldest message and its last write.
             if let Some(first) = progress.batch.first() {
-                stats.delivered(now.saturating_sub(first.accepted), messages, now);
+                stats.took(Stage::FanOut, begun.saturating_sub(first.arrived), messages);
+                stats.took(Stage::Write, now.saturating_sub(begun), messages);
+                stats.took(Stage::Delivery, now.saturating_sub(first.accepted), messages);
             }
         }
         Some(messages.max(1))
@@ -220,11 +224,6 @@ impl Hub {
         }
         gone
     }
-
-    /// How many channels have or lately had a subscriber here.
-    pub(crate) fn channels(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len() as u64).sum()
-    }
 }
 
 impl Progress {
@@ -235,9 +234,9 @@ impl Progress {
 }
 
 impl Deliver for Hub {
-    fn deliver(&self, key: &ChannelKey, message: Arc<Message>) {
+    fn deliver(&self, key: &ChannelKey, message: Arc<Message>, accepted: Duration) {
         let Some(channel) = self.find(key) else { return };
-        let delivery = Arc::new(Delivery::new(message, self.clock.monotonic()));
+        let delivery = Arc::new(Delivery::new(message, accepted, self.clock.monotonic()));
         let first = {
             let mut state = channel.state();
             if state.members == 0 {

@@ -42,6 +42,6 @@ pub use node::{
     MintRequest, Node, NodeOptions, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
-pub use stats::{AppFigures, NodeFigures};
+pub use stats::NodeFigures;
 pub use ticket::{ResumeTicket, TicketKeys};
 pub use transport::{Inbound, Reader, ReceiveError, Sink};

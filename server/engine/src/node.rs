@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, ConnectionId, MessageId, RequestId};
+use fanfare_core::measures::Stage;
 use fanfare_core::permission::decide;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
@@ -238,6 +239,11 @@ impl Node {
     /// One and the same for whatever is wrong with it.
     pub fn authenticate_key(&self, app: &Arc<App>, printed: &str) -> Result<Caller, NodeError> {
         let entry = self.directory.find(app.id)?;
+        let subject = self.counted(&entry, self.key_subject(&entry, printed))?;
+        Ok(Caller { entry, subject: Arc::new(subject), connection: None })
+    }
+
+    fn key_subject(&self, entry: &AppEntry, printed: &str) -> Result<Subject, NodeError> {
         let printed = PrintedKey::parse(printed).ok_or(NodeError::KeyInvalid)?;
         let app = entry.peek();
         let key = app.key(printed.id).ok_or(NodeError::KeyInvalid)?;
@@ -248,8 +254,7 @@ impl Node {
         if app.status.blocks(Block::All) {
             return Err(NodeError::Refused(Refusal::Tenant));
         }
-        let subject = Arc::new(Subject::Key { id: key.id, capabilities: key.capabilities.clone() });
-        Ok(Caller { entry: Arc::clone(&entry), subject, connection: None })
+        Ok(Subject::Key { id: key.id, capabilities: key.capabilities.clone() })
     }
 
     /// Checks a channel token against an app.
@@ -258,7 +263,8 @@ impl Node {
     /// Says what is wrong with it.
     pub fn authenticate_token(&self, app: &Arc<App>, token: &str) -> Result<Caller, NodeError> {
         let entry = self.directory.find(app.id)?;
-        let verified = token::verify(&entry.peek(), token, self.clock.unix_ms())?;
+        let verified = token::verify(&entry.peek(), token, self.clock.unix_ms()).map_err(NodeError::from);
+        let verified = self.counted(&entry, verified)?;
         Ok(Caller { entry, subject: Arc::new(Subject::Client(Box::new(verified.subject))), connection: None })
     }
 
@@ -287,38 +293,47 @@ impl Node {
     /// # Errors
     /// When a layer, a limit or the broker refuses; nothing was appended then, but for an unknown outcome.
     pub async fn publish(&self, caller: &Caller, channel: &ChannelName, draft: Draft) -> Result<Published, NodeError> {
-        let outcome = match self.begin_publish(caller, channel, draft) {
+        let accepted = self.clock.monotonic();
+        let outcome = match self.begin_publish(caller, channel, draft, accepted) {
             Ok((key, pending)) => pending.wait().await.map(|appended| self.published(&key, appended)),
             Err(error) => Err(error),
         };
         turn::step(&self.hub);
+        if outcome.is_ok() {
+            self.acknowledged(&caller.entry, accepted);
+        }
         self.counted(&caller.entry, outcome)
     }
 
-    /// The part of a publish that needs no waiting. Calls made one after the other are appended in that order.
+    /// The part of a publish, accepted at this moment, that needs no waiting. Calls made one after the other are appended
+    /// in that order.
     pub(crate) fn begin_publish(
         &self,
         caller: &Caller,
         channel: &ChannelName,
         draft: Draft,
+        accepted: Duration,
     ) -> Result<(ChannelKey, Pending<Result<Appended, NodeError>>), NodeError> {
         let app = caller.entry.peek();
         let key = decide(&app, &caller.subject, Operation::Publish, channel)?.channel_key();
-        let (weight, now) = (draft.weight(), self.clock.monotonic());
+        let weight = draft.weight();
         let bytes = caller.subject.limit(&app.limits, Limit::MessageBytes).max;
         if weight as u64 > bytes {
             return Err(NodeError::TooLarge { limit: Limit::MessageBytes, bytes: weight, max: bytes });
         }
         let rate = app.limits.get(Limit::PublishApp);
-        caller.entry.publishes.draw(now, rate, 1).map_err(|exceeded| NodeError::Rate {
+        caller.entry.publishes.draw(accepted, rate, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::PublishApp,
             max: rate.max,
             retry_after_ms: exceeded.retry_after_ms,
         })?;
-        let append = self.append(&app, caller, channel, draft);
-        let entry = Arc::clone(&caller.entry);
+        let append = Append { monotonic: accepted, ..self.append(&app, caller, channel, draft) };
+        let handed = self.clock.monotonic();
+        caller.entry.stats.took(Stage::Ingest, handed.saturating_sub(accepted), 1);
+        let (entry, clock) = (Arc::clone(&caller.entry), Arc::clone(&self.clock));
         let pending = self.broker.publish(&key, append).map(move |outcome| {
             let appended = outcome?;
+            entry.stats.took(Stage::Append, clock.monotonic().saturating_sub(handed), 1);
             if !appended.duplicate {
                 AppStats::add(&entry.stats.messages_in, 1);
                 AppStats::add(&entry.stats.bytes_in, weight as u64);
@@ -347,7 +362,7 @@ impl Node {
             origin: caller.connection,
             draft: Arc::new(draft),
             time_ms,
-            monotonic: self.clock.monotonic(),
+            monotonic: Duration::ZERO,
             history,
             idempotency_ms: settings.idempotency_ms,
             rate: app.limits.get(Limit::PublishChannel),
@@ -538,10 +553,15 @@ impl Node {
         Ok(self.position_key.open(key, text)?)
     }
 
+    /// The answer to a publish that was accepted then is ready.
+    pub(crate) fn acknowledged(&self, entry: &AppEntry, accepted: Duration) {
+        entry.stats.took(Stage::Acknowledged, self.clock.monotonic().saturating_sub(accepted), 1);
+    }
+
     /// Counts a refusal.
     pub(crate) fn counted<T>(&self, entry: &AppEntry, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
-        if outcome.is_err() {
-            AppStats::add(&entry.stats.refused, 1);
+        if let Err(error) = &outcome {
+            entry.stats.refused(error.code(), error.limit());
         }
         outcome
     }

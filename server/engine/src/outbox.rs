@@ -62,6 +62,8 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// When it was accepted, on the monotonic clock.
     pub accepted: Duration,
+    /// When it came to the hub.
+    pub(crate) arrived: Duration,
     /// It was read for one subscription: what others share is not made for it.
     alone: bool,
     native_json: OnceLock<Frame>,
@@ -71,15 +73,22 @@ pub struct Delivery {
 impl Delivery {
     /// Nothing is encoded yet.
     #[must_use]
-    pub const fn new(message: Arc<Message>, accepted: Duration) -> Self {
-        Self { message, accepted, alone: false, native_json: OnceLock::new(), native_json_deflated: OnceLock::new() }
+    pub const fn new(message: Arc<Message>, accepted: Duration, arrived: Duration) -> Self {
+        Self {
+            message,
+            accepted,
+            arrived,
+            alone: false,
+            native_json: OnceLock::new(),
+            native_json_deflated: OnceLock::new(),
+        }
     }
 
     /// A message of a page that one subscription asked for. Compressing it again for each of them would let clients that
     /// come back cost more than those that stay.
     #[must_use]
-    pub fn read(message: Arc<Message>, accepted: Duration) -> Self {
-        Self { alone: true, ..Self::new(message, accepted) }
+    pub fn read(message: Arc<Message>, now: Duration) -> Self {
+        Self { alone: true, ..Self::new(message, now, now) }
     }
 
     fn bytes(&self, channel: &ChannelName, wire: Wire) -> &Bytes {
@@ -453,7 +462,7 @@ impl Outbox {
     pub(crate) fn open(
         &self,
         ticket: Ticket,
-        (page, accepted): (&Page, Duration),
+        (page, now): (&Page, Duration),
         place: Option<Position>,
         announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
     ) -> (Wrote, bool) {
@@ -464,7 +473,7 @@ impl Outbox {
         if let Some(position) = place {
             taken.cursor.place(position);
         }
-        let turned = taken.cursor.page(page, |message| Arc::new(Delivery::read(Arc::clone(message), accepted)));
+        let turned = taken.cursor.page(page, |message| Arc::new(Delivery::read(Arc::clone(message), now)));
         let (channel, echo) = (Arc::clone(&taken.channel), taken.echo);
         let announced = announce(&turned).map(|frame| self.wire.own(&frame));
         let shown = turned.deliver.iter().filter(|delivery| !is_left_out(id, &delivery.message, echo));
@@ -636,7 +645,7 @@ mod tests {
         });
         let wide = Wire::NativeJsonDeflate { window_bits: 15 };
         let narrow = Wire::NativeJsonDeflate { window_bits: 9 };
-        let shared = Delivery::new(Arc::clone(&message), Duration::ZERO);
+        let shared = Delivery::new(Arc::clone(&message), Duration::ZERO, Duration::ZERO);
         let of = |delivery: &Delivery, wire| delivery.bytes(&channel, wire).as_ptr();
         for wire in [Wire::NativeJson, wide, narrow] {
             assert_eq!(of(&shared, wire), of(&shared, wire), "{wire:?}");

@@ -1,18 +1,16 @@
 //! What an app and a node do, in numbers.
 //!
-//! Counters only grow and are read by whoever wants rates. Latency is kept as histograms, never as percentiles.
+//! Counters only grow and are read by whoever wants rates; several readers do not disturb each other. Latency is kept as
+//! histograms of fixed buckets, each an atomic of its own: counting takes no lock, and nothing is reset. What most apps
+//! never need (a histogram, counts by code) is made on first use, so that an idle app weighs some hundred bytes.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
-
-/// How long one latency window lasts; figures cover the running one and the one before.
-const WINDOW: Duration = Duration::from_secs(10);
-/// Latencies above a minute count as a minute.
-const LATENCY_US_MAX: u64 = 60_000_000;
+use fanfare_core::histogram::{BUCKETS, bucket_of};
+use fanfare_core::measures::{Counts, Ending, Flow, Measures, Stage};
+use fanfare_core::{ErrorCode, Histogram, Limit};
 
 /// The live counters of one app.
 #[derive(Debug, Default)]
@@ -31,8 +29,6 @@ pub struct AppStats {
     pub(crate) messages_out: AtomicU64,
     /// Bytes of their frames.
     pub(crate) bytes_out: AtomicU64,
-    /// Requests and commands refused.
-    pub(crate) refused: AtomicU64,
     /// Connections that went on with a ticket.
     pub(crate) resumed: AtomicU64,
     /// Connections whose ticket did not hold.
@@ -41,71 +37,50 @@ pub struct AppStats {
     pub(crate) recovered: AtomicU64,
     /// Subscriptions told `recovered: false`.
     pub(crate) not_recovered: AtomicU64,
-    latency: Mutex<Option<Box<Latency>>>,
+    words: OnceLock<Box<Words>>,
+    latency: [OnceLock<Box<Spans>>; Stage::ALL.len()],
 }
 
+/// What is counted by word.
 #[derive(Debug)]
-struct Latency {
-    since: Duration,
-    running: Histogram<u32>,
-    before: Histogram<u32>,
+struct Words {
+    disconnects: [AtomicU64; Ending::COUNT],
+    errors: [AtomicU64; ErrorCode::ALL.len()],
+    rejections: [AtomicU64; Limit::ALL.len()],
 }
 
-/// Percentiles of publish → written to the subscriber's socket over the last 10 to 20 seconds, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// Half were faster.
-    pub p50: f64,
-    /// 95 % were faster.
-    pub p95: f64,
-    /// 99 % were faster.
-    pub p99: f64,
-}
-
-/// An app's counters at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct AppFigures {
-    /// Open connections.
-    pub connections: u64,
-    /// Connections ever opened.
-    pub connects: u64,
-    /// Subscriptions now.
-    pub subscriptions: u64,
-    /// Messages ever published.
-    pub messages_in: u64,
-    /// Bytes ever published.
-    pub bytes_in: u64,
-    /// Messages ever delivered.
-    pub messages_out: u64,
-    /// Bytes ever delivered.
-    pub bytes_out: u64,
-    /// Refusals ever.
-    pub refused: u64,
-    /// Connections that ever went on with a ticket.
-    pub resumed: u64,
-    /// Tickets that ever did not hold.
-    pub not_resumed: u64,
-    /// Subscriptions ever resumed without loss.
-    pub recovered: u64,
-    /// Subscriptions ever told `recovered: false`.
-    pub not_recovered: u64,
-    /// Latency, when something was delivered lately.
-    pub latency: Option<Percentiles>,
-}
+/// One stage's histogram.
+#[derive(Debug)]
+struct Spans([AtomicU64; BUCKETS]);
 
 /// The node's counters at one moment, all apps together.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeFigures {
     /// Apps known.
     pub apps: u64,
-    /// Channels with a subscriber here.
-    pub channels: u64,
-    /// The sum over apps; its latency is empty.
-    pub total: AppFigures,
+    /// The sum over apps.
+    pub total: Measures,
 }
 
-fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("the bounds are valid")
+impl Words {
+    fn new() -> Box<Self> {
+        let zero = |_| AtomicU64::new(0);
+        Box::new(Self {
+            disconnects: std::array::from_fn(zero),
+            errors: std::array::from_fn(zero),
+            rejections: std::array::from_fn(zero),
+        })
+    }
+}
+
+impl Spans {
+    fn read(&self) -> Histogram {
+        let mut histogram = Histogram::default();
+        for (bucket, count) in self.0.iter().enumerate() {
+            histogram.add_bucket(bucket, count.load(Ordering::Relaxed));
+        }
+        histogram
+    }
 }
 
 impl AppStats {
@@ -119,88 +94,66 @@ impl AppStats {
         counter.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// `count` deliveries were written `latency` after their message was accepted.
-    pub(crate) fn delivered(&self, latency: Duration, count: u64, now: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(1, LATENCY_US_MAX);
-        let mut held = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        let windows =
-            held.get_or_insert_with(|| Box::new(Latency { since: now, running: histogram(), before: histogram() }));
-        windows.turn(now);
-        windows.running.saturating_record_n(micros, u32::try_from(count).unwrap_or(u32::MAX));
+    /// `count` times a stage took so long.
+    pub(crate) fn took(&self, stage: Stage, span: Duration, count: u64) {
+        let spans =
+            self.latency[stage as usize].get_or_init(|| Box::new(Spans(std::array::from_fn(|_| AtomicU64::new(0)))));
+        // Half a million years fit; what is longer than a minute counts as that.
+        let micros = span.as_micros() as u64;
+        Self::add(&spans.0[bucket_of(micros)], count);
     }
 
-    /// The counters now.
-    pub(crate) fn figures(&self, now: Duration) -> AppFigures {
+    /// A request or command was refused.
+    pub(crate) fn refused(&self, code: ErrorCode, limit: Option<Limit>) {
+        let words = self.words.get_or_init(Words::new);
+        Self::add(&words.errors[code as usize], 1);
+        if let Some(limit) = limit {
+            Self::add(&words.rejections[limit as usize], 1);
+        }
+    }
+
+    /// A connection ended.
+    pub(crate) fn ended(&self, ending: Ending) {
+        Self::add(&self.words.get_or_init(Words::new).disconnects[ending.index()], 1);
+    }
+
+    /// The counters that are not told apart by a word, now.
+    pub(crate) fn flow(&self) -> Flow {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        AppFigures {
-            connections: read(&self.connections),
+        Flow {
             connects: read(&self.connects),
-            subscriptions: read(&self.subscriptions),
             messages_in: read(&self.messages_in),
             bytes_in: read(&self.bytes_in),
             messages_out: read(&self.messages_out),
             bytes_out: read(&self.bytes_out),
-            refused: read(&self.refused),
             resumed: read(&self.resumed),
             not_resumed: read(&self.not_resumed),
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
-            latency: self.percentiles(now),
         }
     }
 
-    fn percentiles(&self, now: Duration) -> Option<Percentiles> {
-        let mut held = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
-        let windows = held.as_mut()?;
-        windows.turn(now);
-        let mut both = windows.running.clone();
-        both.add(&windows.before).ok()?;
-        if both.is_empty() {
-            // Nothing for two windows: give the memory back.
-            *held = None;
-            return None;
+    /// Everything counted until now; `channels` are counted elsewhere.
+    pub(crate) fn measures(&self, channels: u64) -> Measures {
+        let words = self.words.get();
+        Measures {
+            connections: self.connections.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            channels,
+            flow: self.flow(),
+            disconnects: words.map_or_else(Counts::new, |words| counts(&words.disconnects, Ending::word_of)),
+            errors: words.map_or_else(Counts::new, |words| counts(&words.errors, |at| ErrorCode::ALL[at].as_str())),
+            rejections: words.map_or_else(Counts::new, |words| counts(&words.rejections, |at| Limit::ALL[at].as_str())),
+            latency: std::array::from_fn(|stage| {
+                self.latency[stage].get().map(|spans| spans.read()).unwrap_or_default()
+            }),
         }
-        #[expect(clippy::cast_precision_loss, reason = "a minute in microseconds is exact")]
-        let at = |quantile| both.value_at_quantile(quantile) as f64 / 1_000.0;
-        Some(Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) })
     }
 }
 
-impl Latency {
-    fn turn(&mut self, now: Duration) {
-        let age = now.saturating_sub(self.since);
-        if age < WINDOW {
-            return;
-        }
-        std::mem::swap(&mut self.running, &mut self.before);
-        self.running.reset();
-        if age >= 2 * WINDOW {
-            self.before.reset();
-        }
-        self.since = now;
-    }
-}
-
-impl AppFigures {
-    /// The sum of both, without latency.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            connections: self.connections + other.connections,
-            connects: self.connects + other.connects,
-            subscriptions: self.subscriptions + other.subscriptions,
-            messages_in: self.messages_in + other.messages_in,
-            bytes_in: self.bytes_in + other.bytes_in,
-            messages_out: self.messages_out + other.messages_out,
-            bytes_out: self.bytes_out + other.bytes_out,
-            refused: self.refused + other.refused,
-            resumed: self.resumed + other.resumed,
-            not_resumed: self.not_resumed + other.not_resumed,
-            recovered: self.recovered + other.recovered,
-            not_recovered: self.not_recovered + other.not_recovered,
-            latency: None,
-        }
-    }
+fn counts(counters: &[AtomicU64], word_of: impl Fn(usize) -> &'static str) -> Counts {
+    let read = counters.iter().enumerate().map(|(at, counter)| (at, counter.load(Ordering::Relaxed)));
+    read.filter(|(_, count)| *count > 0).map(|(at, count)| (word_of(at), count)).collect()
 }
 
 #[cfg(test)]
@@ -208,13 +161,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latency_covers_the_last_windows_and_then_forgets() {
-        let (stats, at) = (AppStats::default(), Duration::from_secs);
-        assert_eq!(stats.figures(at(0)).latency, None);
-        stats.delivered(Duration::from_millis(5), 99, at(0));
-        stats.delivered(Duration::from_millis(500), 1, at(9));
-        let seen = stats.figures(at(12)).latency.expect("ten seconds are not over");
-        assert!((4.9..5.2).contains(&seen.p50) && (4.9..5.2).contains(&seen.p95), "{seen:?}");
-        assert_eq!(stats.figures(at(40)).latency, None);
+    fn what_was_counted_is_read() {
+        let stats = AppStats::default();
+        stats.took(Stage::Delivery, Duration::from_micros(5_000), 99);
+        stats.took(Stage::Delivery, Duration::from_secs(3_600), 1);
+        stats.refused(ErrorCode::RateLimited, Some(Limit::PublishApp));
+        stats.refused(ErrorCode::InvalidJson, None);
+        stats.ended(Ending::Lost);
+        AppStats::add(&stats.messages_in, 7);
+        let read = stats.measures(3);
+        assert_eq!((read.channels, read.flow.messages_in), (3, 7));
+        assert_eq!(read.errors, Counts::from([("rate_limited", 1), ("invalid_json", 1)]));
+        assert_eq!(read.rejections, Counts::from([("publish_app", 1)]));
+        assert_eq!(read.disconnects, Counts::from([("lost", 1)]));
+        let delivery = read.of(Stage::Delivery);
+        assert_eq!((delivery.count(), delivery.quantile(0.5)), (100, Some(5_119)));
+        assert!(read.of(Stage::Connect).is_empty());
+    }
+
+    #[test]
+    fn an_idle_app_weighs_little() {
+        assert!(size_of::<AppStats>() <= 256, "{} bytes", size_of::<AppStats>());
     }
 }

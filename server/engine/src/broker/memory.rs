@@ -215,7 +215,7 @@ impl MemoryBroker {
         }
         // Under the shard's lock: the order of deliveries is the order of the log.
         if let Some(sink) = self.sink.get().filter(|_| log.attached) {
-            sink.deliver(channel, message);
+            sink.deliver(channel, message, append.monotonic);
         }
         Ok(Appended { position, id: append.id, duplicate: false, durability: Durability::Memory })
     }

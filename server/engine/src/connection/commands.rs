@@ -81,7 +81,6 @@ impl Connection {
     }
 
     pub(super) fn failed(&mut self, id: u64, error: &NodeError) {
-        AppStats::add(&self.entry.stats.refused, 1);
         self.refuse(Some(id), &error.problem());
     }
 
@@ -90,6 +89,7 @@ impl Connection {
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
+        self.entry.stats.refused(problem.code, problem.limit);
         self.reply(&native::error(id, problem));
         // Before connect a refusal is the end: the close code says whether to come back, and with what.
         if self.session.subject().is_none() {
@@ -287,17 +287,22 @@ impl Connection {
 
     fn publish(&mut self, id: u64, publish: native::Publish) -> Result<(), NodeError> {
         let caller = self.caller_on(&publish.channel, Operation::Publish)?;
-        let (key, pending) = self.node.begin_publish(&caller, &publish.channel, publish.draft)?;
+        let accepted = self.node.clock.monotonic();
+        let (key, pending) = self.node.begin_publish(&caller, &publish.channel, publish.draft, accepted)?;
         match pending {
             Pending::Ready(appended) => {
                 let published = self.node.published(&key, appended?);
+                self.node.acknowledged(&self.entry, accepted);
                 self.answer(id, &published_reply(published));
             }
             Pending::Later(future) => {
-                let node = Arc::clone(&self.node);
+                let (node, entry) = (Arc::clone(&self.node), Arc::clone(&self.entry));
                 self.inflight.push(Box::pin(async move {
-                    let frame = match future.await {
-                        Ok(appended) => native::reply(id, &published_reply(node.published(&key, appended))),
+                    let frame = match node.counted(&entry, future.await) {
+                        Ok(appended) => {
+                            node.acknowledged(&entry, accepted);
+                            native::reply(id, &published_reply(node.published(&key, appended)))
+                        }
                         Err(error) => native::error(Some(id), &error.problem()),
                     };
                     Done::Reply(frame)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_core::App;
 use fanfare_core::id::ConnectionId;
+use fanfare_core::measures::Stage;
 use fanfare_protocol::native::{self, Connect, Hello, Reply};
 
 use super::Connection;
@@ -28,9 +29,9 @@ struct Comeback {
 impl Connection {
     pub(super) fn connect(&mut self, id: u64, connect: Connect) -> Result<(), NodeError> {
         let Connect { token, resume } = connect;
-        let handshake = self.handshake.take();
+        let brought = self.arriving.as_mut().and_then(|arriving| arriving.handshake.token.take());
         let offered = token.as_ref().map(|token| token.expose());
-        match offered.or_else(|| handshake.as_ref().and_then(|handshake| handshake.token.as_deref())) {
+        match offered.or(brought.as_deref()) {
             Some(token) => self.verify(token, Then::Connect(id, resume)),
             None => self.connected(id, Ok(None), resume.as_ref()),
         }
@@ -81,6 +82,10 @@ impl Connection {
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };
         self.answer(id, &Reply::Connected(Box::new(hello)));
+        if let Some(arriving) = self.arriving.take() {
+            let span = self.node.clock.monotonic().saturating_sub(arriving.since);
+            self.entry.stats.took(Stage::Connect, span, 1);
+        }
         self.schedule(self.node.second());
         Ok(resumed)
     }

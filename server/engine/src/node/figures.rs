@@ -1,113 +1,236 @@
-//! Figures: an app's and the node's counters, and the live ones on each app's reserved channel.
+//! Figures: what an app and the node measure, and the live ones on each app's reserved channels.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, MessageId};
 use fanfare_core::limits::LimitValue;
+use fanfare_core::measures::{Counts, Flow, Measures, Stage};
 use fanfare_core::settings::History;
-use fanfare_core::{ChannelKey, ChannelName, Data, Draft};
+use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Histogram};
 use serde::Serialize;
 
 use super::Node;
 use crate::broker::{Append, Scope};
-use crate::stats::{AppFigures, NodeFigures, Percentiles};
+use crate::directory::AppEntry;
+use crate::stats::NodeFigures;
 
-/// The reserved channel on which an app's live figures are published, each second, while somebody listens.
-const OVERVIEW: &str = "$stats:overview";
+/// The reserved channels on which an app's live figures are published, each second, while somebody listens: at a glance,
+/// and each stage's histogram of the second.
+const OVERVIEW: &str = "overview";
+const LATENCY: &str = "latency";
+/// How many seconds the percentiles of the overview cover.
+const WINDOW: usize = 10;
 
 /// What was published last, to make rates of counters.
 #[derive(Default)]
 pub(super) struct LiveFigures {
-    before: HashMap<AppId, (Duration, AppFigures)>,
+    apps: HashMap<AppId, Before>,
+}
+
+/// What is remembered of an app that somebody looks at.
+struct Before {
+    at: Duration,
+    read: Measures,
+    /// The stages' histograms of the last seconds, oldest first.
+    window: VecDeque<[Histogram; Stage::ALL.len()]>,
+}
+
+/// What happened in about the last second.
+struct Second {
+    time: u64,
+    elapsed: Duration,
+    measures: Measures,
 }
 
 #[derive(Serialize)]
-struct Overview {
+struct Overview<'a> {
     time: u64,
     connections: u64,
     channels: u64,
     subscriptions: u64,
-    r#in: Flow,
-    out: Flow,
+    r#in: Rate,
+    out: Rate,
+    connects: f64,
+    resumed: f64,
+    not_resumed: f64,
+    recovered: f64,
+    not_recovered: f64,
+    disconnects: &'a Counts,
+    errors: &'a Counts,
+    rejections: &'a Counts,
     latency_ms: Option<Percentiles>,
+    acknowledged_ms: Option<Percentiles>,
+    connect_ms: Option<Percentiles>,
+    round_trip_ms: Option<Percentiles>,
 }
 
 /// Per second.
 #[derive(Serialize)]
-struct Flow {
+struct Rate {
     messages: f64,
     bytes: f64,
 }
 
+/// Percentiles in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Percentiles {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+}
+
+#[derive(Serialize)]
+struct Latency<'a> {
+    time: u64,
+    /// Only those in which something was counted.
+    stages: HashMap<Stage, &'a Histogram>,
+}
+
 impl Node {
-    /// An app's counters on this node.
+    /// What an app measured on this node until now.
     #[must_use]
-    pub fn stats(&self, app: AppId) -> Option<AppFigures> {
-        self.directory.entry(app).map(|entry| entry.stats.figures(self.clock.monotonic()))
+    pub fn stats(&self, app: AppId) -> Option<Measures> {
+        self.directory.entry(app).map(|entry| measures(&entry))
+    }
+
+    /// Its plain counters alone, which cost less to read.
+    #[must_use]
+    pub fn flow(&self, app: AppId) -> Option<Flow> {
+        self.directory.entry(app).map(|entry| entry.stats.flow())
+    }
+
+    /// What every app measured on this node until now. Apps that nothing ever happened in are left out.
+    #[must_use]
+    pub fn measures(&self) -> Vec<(AppId, Measures)> {
+        let read = self.directory.entries().into_iter().map(|entry| (entry.id(), measures(&entry)));
+        read.filter(|(_, measures)| !measures.is_empty()).collect()
     }
 
     /// The node's counters.
     #[must_use]
     pub fn metrics(&self) -> NodeFigures {
-        let (now, entries) = (self.clock.monotonic(), self.directory.entries());
-        let total = entries.iter().map(|entry| entry.stats.figures(now)).fold(AppFigures::default(), AppFigures::plus);
-        NodeFigures { apps: entries.len() as u64, channels: self.hub.channels(), total }
+        let entries = self.directory.entries();
+        let mut total = Measures::default();
+        entries.iter().for_each(|entry| total.add(&measures(entry)));
+        NodeFigures { apps: entries.len() as u64, total }
     }
+}
+
+fn measures(entry: &AppEntry) -> Measures {
+    entry.stats.measures(entry.channel_count())
 }
 
 impl LiveFigures {
     /// Publishes each app's figures, where somebody listens.
     pub(super) fn publish(&mut self, node: &Node) {
-        let Ok(name) = ChannelName::parse_any(OVERVIEW) else { return };
+        let names = [OVERVIEW, LATENCY].map(|name| ChannelName::parse_any(&format!("$stats:{name}")));
+        let [Ok(overview), Ok(latency)] = names else { return };
         let now = node.clock.monotonic();
-        let mut seen = HashMap::new();
+        let mut looked_at = HashMap::new();
         for entry in node.directory.entries() {
-            let key = ChannelKey::from_broker(entry.id(), name.clone());
-            if node.hub.find(&key).is_none_or(|channel| channel.subscribers() == 0) {
+            let heard = |name: &ChannelName| {
+                let key = ChannelKey::from_broker(entry.id(), name.clone());
+                node.hub.find(&key).filter(|channel| channel.subscribers() > 0).map(|_| key)
+            };
+            let (overview, latency) = (heard(&overview), heard(&latency));
+            if overview.is_none() && latency.is_none() {
                 continue;
             }
-            let figures = entry.stats.figures(now);
-            seen.insert(entry.id(), (now, figures));
+            let before = self.apps.remove(&entry.id());
+            let (next, second) = Before::next(before, measures(&entry), now, node.clock.unix_ms());
             // A rate needs two readings: the first second says nothing rather than zero.
-            let Some((since, before)) = self.before.get(&entry.id()).copied() else { continue };
-            // The channel of the figures is not one of the tenant's.
-            let channels = entry.channel_count().saturating_sub(1);
-            let overview = overview(figures, before, now.saturating_sub(since), node.clock.unix_ms(), channels);
-            let Ok(json) = serde_json::value::to_raw_value(&overview) else { continue };
-            drop(node.broker.publish(&key, own_append(node, Data::Json(json), now)));
+            if let Some(second) = second {
+                if let Some(key) = overview {
+                    tell(node, &key, OVERVIEW, &second.overview(&next.window));
+                }
+                if let Some(key) = latency {
+                    tell(node, &key, LATENCY, &second.latency());
+                }
+            }
+            looked_at.insert(entry.id(), next);
         }
-        self.before = seen;
+        self.apps = looked_at;
         node.hub.run_ready();
     }
 }
 
-fn overview(figures: AppFigures, before: AppFigures, elapsed: Duration, time: u64, channels: u64) -> Overview {
-    #[expect(clippy::cast_precision_loss, reason = "counts of one second are far below 2^52")]
-    let rate = |now: u64, then: u64| {
-        let seconds = elapsed.as_secs_f64().max(0.001);
-        (now.saturating_sub(then) as f64 / seconds * 10.0).round() / 10.0
-    };
-    Overview {
-        time,
-        connections: figures.connections,
-        channels,
-        subscriptions: figures.subscriptions,
-        r#in: Flow {
-            messages: rate(figures.messages_in, before.messages_in),
-            bytes: rate(figures.bytes_in, before.bytes_in),
-        },
-        out: Flow {
-            messages: rate(figures.messages_out, before.messages_out),
-            bytes: rate(figures.bytes_out, before.bytes_out),
-        },
-        latency_ms: figures.latency,
+impl Before {
+    /// Takes a reading in, and says what happened since the one before.
+    fn next(before: Option<Self>, read: Measures, now: Duration, time: u64) -> (Self, Option<Second>) {
+        let Some(Self { at, read: earlier, mut window }) = before else {
+            return (Self { at: now, read, window: VecDeque::new() }, None);
+        };
+        let measures = read.since(&earlier);
+        if window.len() == WINDOW {
+            window.pop_front();
+        }
+        window.push_back(measures.latency.clone());
+        (Self { at: now, read, window }, Some(Second { time, elapsed: now.saturating_sub(at), measures }))
+    }
+}
+
+impl Second {
+    fn rate(&self, count: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of one second are far below 2^52")]
+        let count = count as f64;
+        (count / self.elapsed.as_secs_f64().max(0.001) * 10.0).round() / 10.0
+    }
+
+    fn overview(&self, window: &VecDeque<[Histogram; Stage::ALL.len()]>) -> Overview<'_> {
+        let Measures { connections, subscriptions, channels, flow, disconnects, errors, rejections, .. } =
+            &self.measures;
+        let lately = |stage: Stage| {
+            let mut merged = Histogram::default();
+            window.iter().for_each(|second| merged.merge(&second[stage as usize]));
+            Percentiles::of(&merged)
+        };
+        Overview {
+            time: self.time,
+            connections: *connections,
+            channels: *channels,
+            subscriptions: *subscriptions,
+            r#in: Rate { messages: self.rate(flow.messages_in), bytes: self.rate(flow.bytes_in) },
+            out: Rate { messages: self.rate(flow.messages_out), bytes: self.rate(flow.bytes_out) },
+            connects: self.rate(flow.connects),
+            resumed: self.rate(flow.resumed),
+            not_resumed: self.rate(flow.not_resumed),
+            recovered: self.rate(flow.recovered),
+            not_recovered: self.rate(flow.not_recovered),
+            disconnects,
+            errors,
+            rejections,
+            latency_ms: lately(Stage::Delivery),
+            acknowledged_ms: lately(Stage::Acknowledged),
+            connect_ms: lately(Stage::Connect),
+            round_trip_ms: lately(Stage::RoundTrip),
+        }
+    }
+
+    fn latency(&self) -> Latency<'_> {
+        let stages = Stage::ALL.into_iter().map(|stage| (stage, self.measures.of(stage)));
+        Latency { time: self.time, stages: stages.filter(|(_, histogram)| !histogram.is_empty()).collect() }
+    }
+}
+
+impl Percentiles {
+    fn of(histogram: &Histogram) -> Option<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "a minute in microseconds is exact")]
+        let at = |share| histogram.quantile(share).map(|micros| micros as f64 / 1_000.0);
+        Some(Self { p50: at(0.5)?, p95: at(0.95)?, p99: at(0.99)? })
+    }
+}
+
+/// Publishes one document of figures.
+fn tell(node: &Node, key: &ChannelKey, name: &str, figures: &impl Serialize) {
+    if let Ok(json) = serde_json::value::to_raw_value(figures) {
+        drop(node.broker.publish(key, own_append(node, name, Data::Json(json))));
     }
 }
 
 /// An append of the platform's own: nothing of it is kept.
-fn own_append(node: &Node, data: Data, now: Duration) -> Append {
+fn own_append(node: &Node, name: &str, data: Data) -> Append {
     let time_ms = node.clock.unix_ms();
     Append {
         id: MessageId::new(time_ms, node.chance.next()).to_string().into(),
@@ -115,9 +238,9 @@ fn own_append(node: &Node, data: Data, now: Duration) -> Append {
         scope: Scope::Backend,
         publisher: None,
         origin: None,
-        draft: Arc::new(Draft { name: Some("overview".into()), ..Draft::new(data) }),
+        draft: Arc::new(Draft { name: Some(name.into()), ..Draft::new(data) }),
         time_ms,
-        monotonic: now,
+        monotonic: node.clock.monotonic(),
         history: History::NONE,
         idempotency_ms: 0,
         rate: LimitValue::rate(1_000, 1_000),
@@ -129,10 +252,30 @@ fn own_append(node: &Node, data: Data, now: Duration) -> Append {
 mod tests {
     use super::*;
 
+    fn read(messages_in: u64, micros: u64) -> Measures {
+        let mut read = Measures { flow: Flow { messages_in, ..Flow::default() }, ..Measures::default() };
+        read.latency[Stage::Delivery as usize].record(micros, messages_in);
+        read
+    }
+
     #[test]
     fn counters_that_begin_anew_make_no_rate() {
-        let before = AppFigures { messages_in: 9, bytes_out: 9, ..AppFigures::default() };
-        let seen = overview(AppFigures::default(), before, Duration::from_secs(1), 0, 0);
-        assert!(seen.r#in.messages < 0.1 && seen.out.bytes < 0.1);
+        let (before, _) = Before::next(None, read(9, 100), Duration::ZERO, 0);
+        let (_, second) = Before::next(Some(before), Measures::default(), Duration::from_secs(1), 0);
+        assert!(second.expect("the second reading").overview(&VecDeque::new()).r#in.messages < 0.1);
+    }
+
+    #[test]
+    fn percentiles_cover_the_last_seconds_and_then_forget() {
+        let at = |second: u64| Duration::from_secs(second);
+        let (mut before, _) = Before::next(None, Measures::default(), at(0), 0);
+        let mut seen = Vec::new();
+        for second in 1..=12 {
+            let (next, told) = Before::next(Some(before), read(100, 5_000), at(second), 0);
+            seen.push(told.expect("there was one before").overview(&next.window).latency_ms.is_some());
+            before = next;
+        }
+        assert_eq!(seen.iter().filter(|has| **has).count(), WINDOW);
+        assert!(seen[0] && !seen[WINDOW]);
     }
 }

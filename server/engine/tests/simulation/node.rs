@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanfare_core::measures::Stage;
 use fanfare_core::{ChannelName, Data, Draft, Effect, Limit, LimitValue};
 use serde_json::{Value, json};
 
@@ -215,6 +216,33 @@ async fn limits_name_themselves_and_the_connection_survives() {
 }
 
 #[tokio::test]
+async fn every_stage_of_a_message_is_measured_once_for_each_delivery() {
+    let mut world = World::new(10);
+    let links = [world.client().await, world.client().await];
+    for link in &links {
+        ask(link, json!({"id":2,"subscribe":{"channel":"demo:a"}})).await;
+    }
+    publish(&world, "demo:a", 1).await;
+    ask(&links[0], json!({"id":3,"publish":{"channel":"demo:a","data":2}})).await;
+    ask(&links[0], json!({"id":4,"publish":{"channel":"forbidden","data":2}})).await;
+    settle().await;
+    let figures = world.node.stats(world.app.id).expect("known");
+    let counts = Stage::ALL.map(|stage| (stage, figures.of(stage).count()));
+    let expected = [
+        (Stage::Delivery, 4),
+        (Stage::Ingest, 2),
+        (Stage::Append, 2),
+        (Stage::FanOut, 4),
+        (Stage::Write, 4),
+        (Stage::Acknowledged, 2),
+        (Stage::Connect, 2),
+        (Stage::RoundTrip, 0),
+    ];
+    assert_eq!(counts, expected);
+    assert_eq!(figures.errors["forbidden"], 1);
+}
+
+#[tokio::test]
 async fn counts_return_to_zero_when_clients_vanish() {
     let mut world = World::new(10);
     let links = [world.client().await, world.client().await];
@@ -227,6 +255,7 @@ async fn counts_return_to_zero_when_clients_vanish() {
     settle().await;
     let figures = world.node.stats(world.app.id).expect("known");
     assert_eq!((figures.connections, figures.subscriptions, world.node.connections()), (0, 0, 0));
+    assert_eq!((figures.flow.connects, figures.disconnects["lost"], figures.disconnects.len()), (2, 2, 1));
 }
 
 #[tokio::test]

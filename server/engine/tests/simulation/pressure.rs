@@ -201,8 +201,9 @@ async fn what_was_refused_or_was_there_before_is_not_counted_and_what_is_caught_
     link.send(json!({"id":5,"subscribe":{"channel":"demo:a","rewind":{"messages":5}}}).to_string());
     assert_eq!(texts(&link).await.len(), 2);
     let figures = world.node.stats(world.app.id).expect("known");
-    assert_eq!((figures.messages_in, figures.messages_out), (1, 1));
-    assert!(figures.bytes_out > 0);
+    assert_eq!((figures.flow.messages_in, figures.flow.messages_out), (1, 1));
+    assert!(figures.flow.bytes_out > 0);
+    assert_eq!((figures.errors["rate_limited"], figures.rejections.values().sum::<u64>()), (1, 1), "{figures:?}");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_client_comes_back_in_one_frame_as_who_it_was() {
     assert_eq!((&again["connection"], &again["expires_ms"]), (&hello["ok"]["connection"], &hello["ok"]["expires_ms"]));
     assert_eq!((&got[1]["ok"]["recovered"], &got[2]["msg"]["data"]), (&json!(true), &json!(2)));
     let figures = world.node.stats(world.app.id).expect("known");
-    assert_eq!((figures.resumed, figures.not_resumed, figures.connections), (1, 0, 1));
+    assert_eq!((figures.flow.resumed, figures.flow.not_resumed, figures.connections), (1, 0, 1));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_ticket_alone_that_does_not_hold_is_refused_and_the_link_closed() {
     assert_eq!(connect(&mut world, json!({"resume":anonymous})).await.1["ok"]["resumed"], json!(true));
     world.change(|app| app.rules.clear());
     refused(&mut world, &anonymous, "token_missing").await;
-    assert_eq!(world.node.stats(world.app.id).map(|figures| figures.not_resumed), Some(4));
+    assert_eq!(world.node.stats(world.app.id).map(|figures| figures.flow.not_resumed), Some(4));
 }
 
 #[tokio::test]

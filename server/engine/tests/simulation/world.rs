@@ -52,7 +52,7 @@ struct RoadState {
     lost: u8,
     /// Pushes wait for `Road::arrive`.
     held: bool,
-    waiting: VecDeque<(ChannelKey, Arc<Message>)>,
+    waiting: VecDeque<(ChannelKey, Arc<Message>, Duration)>,
     /// Turns of the scheduler a read takes.
     read_turns: u8,
     /// What happens around the next time a channel is let go; it is handed the letting go.
@@ -97,8 +97,8 @@ impl Road {
     /// What waits on the road reaches the node.
     pub(crate) fn arrive(&self) {
         let waiting = std::mem::take(&mut self.state().waiting);
-        for (key, message) in waiting {
-            self.sink.get().expect("set at start").deliver(&key, message);
+        for (key, message, accepted) in waiting {
+            self.sink.get().expect("set at start").deliver(&key, message, accepted);
         }
     }
 }
@@ -106,17 +106,17 @@ impl Road {
 struct Toll(Arc<Road>);
 
 impl Deliver for Toll {
-    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>) {
+    fn deliver(&self, channel: &ChannelKey, message: Arc<Message>, accepted: Duration) {
         let mut state = self.0.state();
         if state.roll(100) < u64::from(state.lost) {
             return;
         }
         if state.held {
-            state.waiting.push_back((channel.clone(), message));
+            state.waiting.push_back((channel.clone(), message, accepted));
             return;
         }
         drop(state);
-        self.0.sink.get().expect("set at start").deliver(channel, message);
+        self.0.sink.get().expect("set at start").deliver(channel, message, accepted);
     }
 }
 
