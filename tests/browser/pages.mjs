@@ -25,6 +25,7 @@ const PUBLIC = [
 ];
 const MEMBERS = [
   { path: "/apps/{app}", heading: "Overview" },
+  { path: "/apps/{app}/latency", heading: "Latency" },
   { path: "/apps/{app}/first-message", heading: "First message" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/access", heading: "Access" },

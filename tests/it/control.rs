@@ -13,6 +13,7 @@ mod refusals;
 mod sessions;
 mod settings;
 mod sign_up;
+mod statistics;
 mod versions;
 
 use anyhow::{Context, Result, ensure};

@@ -1,14 +1,15 @@
 //! Row-level security: what Postgres itself lets each role see, whatever a statement forgets.
 
 use anyhow::{Context, Result, ensure};
-use fanfare_core::id::KeyId;
+use fanfare_core::id::{KeyId, NodeId};
+use fanfare_core::measures::Measures;
 use fanfare_core::{Limits, Revoked};
-use fanfare_store::{MasterKey, Store, StoreOptions};
+use fanfare_store::{KeptSpan, MasterKey, Span, Store, StoreOptions};
 use harness::store::{Home, MASTER_KEY, Tenant, home, options};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 /// Tables without anything of a tenant's or a user's: what may stand in a list of them.
-const PUBLIC: [&str; 1] = ["plans"];
+const PUBLIC: [&str; 2] = ["measured_spans", "plans"];
 /// Rounds of the test for pooled connections; `FANFARE_TEST_ROUNDS=10000` is the long form.
 const ROUNDS: usize = 200;
 
@@ -21,6 +22,9 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
         tenant.app.lower_limits(1, Limits::default()).await?;
         let backend = home.store.backend(tenant.tenant.id(), tenant.app.id(), KeyId::new(1, 1));
         backend.revoke(Revoked::All, 1_800_000_000_000).await?;
+        let (span, measures) = (Span::Hour, Measures { connections: 1, ..Measures::default() });
+        let kept = KeptSpan { app: tenant.app.id(), span, start_s: 0, revision: 1, measures: &measures };
+        home.store.feed().keep(NodeId::new(1, 1), &[(span, 0)], &[kept]).await?;
     }
     let code = "INSERT INTO welcome_codes (tenant_id, code_hash, created_at) SELECT id, sha256(id), now() FROM tenants";
     sqlx::query(code).execute(&home.behind().await?).await?;
@@ -287,6 +291,9 @@ async fn what_members_may_not_do_postgres_refuses_them() -> Result<()> {
         "INSERT INTO memberships SELECT * FROM memberships",
         "SELECT auth_credentials('ann@example.com')",
         "SELECT publish_version('')",
+        "UPDATE statistics SET messages_out = 0",
+        "DELETE FROM measured_spans",
+        "SELECT feed_trim_statistics(now(), 1)",
         "CREATE TABLE mine ()",
     ] {
         let mut tx = pool.begin().await?;

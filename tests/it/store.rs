@@ -7,3 +7,4 @@ mod people;
 mod revocations;
 mod secrets;
 mod setup;
+mod statistics;

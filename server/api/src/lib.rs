@@ -1,7 +1,7 @@
 //! Requests and answers of both REST planes, as types. The servers and the dashboard compile against the same ones.
 //!
 //! - the control plane: [`session`] (sign-up, sign-in, who am I), [`app`], [`key`], [`acl`], [`settings`],
-//!   [`limits`], [`live`] (the dashboard's own token), [`audit`];
+//!   [`limits`], [`live`] (the dashboard's own token), [`statistics`], [`audit`];
 //! - the data plane: [`data`];
 //! - every error of both: [`problem`];
 //! - lists: [`page`].
@@ -31,6 +31,7 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod statistics;
 
 pub use page::{Page, PageQuery};
 pub use problem::ProblemDocument;

@@ -1,6 +1,7 @@
 //! OpenAPI schemas of the nouns of `fanfare-core`, made from its own tables so that they cannot drift from it.
 
 use fanfare_core::limits::{LimitEffect, Scope, Unit};
+use fanfare_core::measures::Metric;
 use fanfare_core::permission::Layer;
 use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role};
 use serde::Serialize;
@@ -88,6 +89,20 @@ pub fn error_code() -> Object {
 #[must_use]
 pub fn limit() -> Object {
     words(Limit::ALL, "The limit's name.")
+}
+
+/// One of the metrics.
+#[must_use]
+pub fn metric() -> Object {
+    words(Metric::ALL, "The metric's name.")
+}
+
+/// A histogram as pairs.
+#[must_use]
+pub fn histogram() -> utoipa::openapi::schema::Array {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    let pair = ArrayBuilder::new().items(number).min_items(Some(2)).max_items(Some(2));
+    ArrayBuilder::new().items(pair).description(Some("Pairs of a lower bound in microseconds and a count.")).build()
 }
 
 /// What a limit is counted over.

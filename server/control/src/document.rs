@@ -34,6 +34,7 @@ use crate::idempotency::IDEMPOTENCY_KEY;
         (name = "Access", description = "The app's own word on who may do what."),
         (name = "Channel settings", description = "History, echo and idempotency, per pattern."),
         (name = "Limits", description = "What is bounded, and by how much."),
+        (name = "Statistics", description = "What an app did over time, and what it used."),
         (name = "Live", description = "The dashboard's way onto the data plane."),
         (name = "Audit", description = "Who changed what."),
     ),

@@ -59,7 +59,7 @@ pub use options::{Options, Rate};
 pub use proxy::{Network, NetworkError};
 pub use state::{Control, Setup};
 
-use routes::{acl, apps, audit, keys, limits, live, sessions, settings, sign_up};
+use routes::{acl, apps, audit, keys, limits, live, sessions, settings, sign_up, statistics};
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,6 +81,8 @@ fn operations(options: &Options) -> OpenApiRouter<Control> {
         .routes(routes!(acl::get, acl::replace))
         .routes(routes!(settings::get, settings::replace))
         .routes(routes!(limits::get))
+        .routes(routes!(statistics::get))
+        .routes(routes!(statistics::usage))
         .routes(routes!(live::create))
         .routes(routes!(audit::list))
 }

@@ -9,3 +9,4 @@ pub(crate) mod live;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sign_up;
+pub(crate) mod statistics;

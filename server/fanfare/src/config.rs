@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) node: Node,
     /// What the in-memory broker keeps.
     pub(crate) memory: Memory,
+    /// Kept figures.
+    pub(crate) statistics: Statistics,
     /// Connections to Postgres.
     pub(crate) store: Pools,
     /// What is logged, and how.
@@ -143,6 +145,20 @@ pub(crate) struct Memory {
 impl Default for Memory {
     fn default() -> Self {
         Self { history_bytes_max: 1024 * 1024 * 1024, channels_max: 2_000_000 }
+    }
+}
+
+/// Kept figures.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Statistics {
+    /// How often figures are read off the node and written, in milliseconds, at most 10 s.
+    pub(crate) every_ms: u64,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        Self { every_ms: 10_000 }
     }
 }
 
@@ -337,6 +353,7 @@ mod tests {
             "control.",
             "node.",
             "memory.",
+            "statistics.",
             "store.",
             "log.",
             "stop.",

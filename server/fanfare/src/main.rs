@@ -1,7 +1,8 @@
 //! The `fanfare` binary: configuration, wiring and life of the platform, and its command line.
 //!
 //! Read [`serve`] first: it puts the planes together. Then [`lifecycle`] (how everything starts and stops), [`feed`]
-//! (how the data plane learns of apps, and goes on without Postgres), [`postgres`] (the private Postgres of the embedded
+//! (how the data plane learns of apps, and goes on without Postgres), [`figures`] (how what it measures gets into
+//! Postgres), [`postgres`] (the private Postgres of the embedded
 //! defaults), [`config`], and [`cli`] for the commands beside `serve`.
 //!
 //! Rules of the platform live in the other crates. What this one must never do: decide who may do what, speak SQL, make
@@ -14,6 +15,7 @@ mod config;
 mod control_plane;
 mod database;
 mod feed;
+mod figures;
 mod files;
 mod lifecycle;
 mod master_key;

@@ -4,6 +4,8 @@
 //! would help. That Postgres is away does not: every node would go not ready at once, and known apps are served as
 //! before. It is said in `degraded`, and counted.
 
+mod metrics;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,11 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use fanfare_engine::Node;
 use fanfare_store::Store;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,11 +25,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use self::metrics::Metrics;
 use crate::config::Role;
 use crate::feed::FeedStatus;
+use crate::figures::FiguresStatus;
 
 /// A node that has heard nothing of apps for this long says so.
 const SILENT_MAX: Duration = Duration::from_secs(5);
+/// Clocks further apart than this judge tokens differently. Which of both is wrong cannot be told from here, so work goes
+/// on and somebody is told.
+const SKEW_MS_MAX: i64 = 5_000;
 const PING_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the listener looks at.
@@ -41,6 +44,7 @@ pub(crate) struct Health {
     /// The data plane, once it takes connections.
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     pub(crate) feed: Arc<FeedStatus>,
+    pub(crate) figures: Arc<FiguresStatus>,
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) stopping: CancellationToken,
 }
@@ -61,7 +65,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, shutdown: Cance
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(ready))
         .with_state(health)
-        .route("/metrics", get(async move || metrics(&registry)));
+        .route("/metrics", get(async move || scraped(&registry)));
     if let Err(failure) = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await {
         error!(error = %failure, "the private listener ended");
     }
@@ -106,6 +110,12 @@ impl Health {
         if silent > SILENT_MAX {
             readiness.degraded.push(format!("nothing has been heard of changes for {} s", silent.as_secs()));
         }
+        let skew_ms = self.figures.skew_ms();
+        if skew_ms.abs() >= SKEW_MS_MAX {
+            readiness
+                .degraded
+                .push(format!("this machine's clock and Postgres's are {} s apart", skew_ms.abs() / 1_000));
+        }
         if !node.directory().is_complete() {
             readiness.degraded.push("only the apps of the snapshot are known".to_owned());
         }
@@ -120,7 +130,7 @@ impl Health {
     }
 }
 
-fn metrics(registry: &Registry) -> Response {
+fn scraped(registry: &Registry) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, registry) {
         Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
@@ -131,64 +141,10 @@ fn metrics(registry: &Registry) -> Response {
 
 fn registry(health: &Health) -> Registry {
     let mut registry = Registry::with_prefix("fanfare");
-    registry.register_collector(Box::new(Metrics { node: Arc::clone(&health.node), feed: Arc::clone(&health.feed) }));
+    registry.register_collector(Box::new(Metrics {
+        node: Arc::clone(&health.node),
+        feed: Arc::clone(&health.feed),
+        figures: Arc::clone(&health.figures),
+    }));
     registry
-}
-
-/// The platform's metrics, read when they are asked for. No label names a tenant: their number would have no bound.
-struct Metrics {
-    node: Arc<OnceLock<Arc<Node>>>,
-    feed: Arc<FeedStatus>,
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Metrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (written, failed) = self.feed.snapshots();
-        let feed = [
-            ("snapshots_written", "Snapshots of apps written to disk", written),
-            ("snapshots_failed", "Snapshots of apps that the disk did not take; the one before is kept", failed),
-        ];
-        let mut counters: Vec<(&str, &str, u64)> = feed.into();
-        let mut gauges: Vec<(&str, &str, u64)> = Vec::new();
-        if let Some(node) = self.node.get() {
-            let figures = node.metrics();
-            let total = figures.total;
-            gauges.extend([
-                ("connections", "Open connections, those not yet welcomed included", node.connections()),
-                ("apps", "Apps known", figures.apps),
-                ("channels", "Channels with a subscriber on this node", figures.channels),
-                ("subscriptions", "Subscriptions of open connections", total.subscriptions),
-                ("draining", "1 while the node takes nobody new", u64::from(node.is_draining())),
-            ]);
-            counters.extend([
-                ("connects", "Connections opened; those closed are this less `connections`", total.connects),
-                ("messages_in", "Messages accepted from publishers", total.messages_in),
-                ("bytes_in", "Bytes of the messages accepted", total.bytes_in),
-                ("messages_out", "Messages handed to subscribers' sockets", total.messages_out),
-                ("bytes_out", "Bytes of their frames", total.bytes_out),
-                ("refused", "Requests and commands refused", total.refused),
-                ("resumed", "Connections that went on with a ticket; pairs with not_resumed", total.resumed),
-                ("not_resumed", "Connections whose ticket did not hold", total.not_resumed),
-                ("recovered", "Subscriptions resumed without loss; pairs with not_recovered", total.recovered),
-                ("not_recovered", "Subscriptions told that messages may be missing", total.not_recovered),
-            ]);
-        }
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        let silent = ConstGauge::new(self.feed.silent_for().as_secs_f64());
-        let help = "Time since the store last answered the change feed";
-        silent.encode(encoder.encode_descriptor("feed_silent", help, Some(&Unit::Seconds), silent.metric_type())?)
-    }
 }

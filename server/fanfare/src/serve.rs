@@ -32,6 +32,7 @@ use crate::config::Options;
 use crate::control_plane::{self, Plane};
 use crate::database::{self, Database, reached};
 use crate::feed::FeedStatus;
+use crate::figures::FiguresStatus;
 use crate::files;
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::master_key::{self, MasterKeys};
@@ -89,6 +90,7 @@ struct Server {
     lifecycle: Lifecycle,
     node: Arc<OnceLock<Arc<Node>>>,
     feed: Arc<FeedStatus>,
+    figures: Arc<FiguresStatus>,
     store: watch::Sender<Option<Store>>,
     control: Arc<OnceLock<Control>>,
     database: Option<Database>,
@@ -133,6 +135,7 @@ impl Server {
             lifecycle: Lifecycle::default(),
             node: Arc::default(),
             feed,
+            figures: Arc::default(),
             store: watch::Sender::new(None),
             control: Arc::default(),
             database: None,
@@ -168,6 +171,7 @@ impl Server {
                 clock: &self.clock,
                 lifecycle: &self.lifecycle,
                 feed: &self.feed,
+                figures: &self.figures,
                 store: self.store.subscribe(),
             };
             let node = plane.start(listeners.gateway.expect("bound for this role")).await?;
@@ -210,6 +214,7 @@ impl Server {
             role: self.options.role,
             node: Arc::clone(&self.node),
             feed: Arc::clone(&self.feed),
+            figures: Arc::clone(&self.figures),
             store: self.store.subscribe(),
             stopping: self.lifecycle.stopping.clone(),
         };

@@ -6,7 +6,7 @@
 //! Store ── member(actor) ── tenant(id) ── app(id)     role fanfare_app, rows of one tenant or one user
 //!       ├─ auth()                                     role fanfare_auth, no tables, functions only
 //!       ├─ backend(tenant, app, key)                  role fanfare_app, what a key may change of its own app
-//!       └─ feed()                                     role fanfare_feed, reads snapshots of apps
+//!       └─ feed()                                     role fanfare_feed, reads snapshots of apps, hands in figures
 //! ```
 //!
 //! A scope is a proof: a [`TenantStore`] exists only for a member, an [`AppStore`] only for an app of that tenant, and
@@ -41,6 +41,7 @@ mod roles;
 mod scope;
 mod seal;
 mod sessions;
+mod statistics;
 mod store;
 mod tenants;
 mod token;
@@ -62,6 +63,7 @@ pub use revocations::BackendStore;
 pub use scope::{Actor, AppStore, MemberStore, TenantStore};
 pub use seal::{MasterKey, Owner, SealError};
 pub use sessions::{OpenedSession, SessionRecord, SessionTerms};
+pub use statistics::{Figure, Figures, FiguresQuery, KeptSpan, Span, UsageRecord};
 pub use store::{Store, StoreOptions};
 pub use tenants::{MembershipRecord, TenantRecord};
 pub use token::Token;

@@ -60,6 +60,8 @@ const CONTROL_PLANE: &[Row] = &[
     read("get_channel_settings"),
     row("replace_channel_settings", Owner, |_| json!({ "settings": [] })),
     read("get_limits"),
+    read("get_statistics"),
+    read("get_usage"),
     row("create_live_token", Owner, |_| json!({})),
     read("list_audit"),
 ];

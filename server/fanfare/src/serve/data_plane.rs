@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use fanfare_core::id::NodeId;
 use fanfare_core::{Clock as _, ErrorCode, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock, TicketKeys};
@@ -22,6 +23,7 @@ use crate::config::Options;
 use crate::database::reached;
 use crate::feed::snapshot::{NodeKeys, Snapshot, SnapshotFile};
 use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
+use crate::figures::{FiguresStatus, FiguresTask};
 use crate::lifecycle::Lifecycle;
 use crate::master_key::MasterKeys;
 use crate::revocations::StoredRevocations;
@@ -38,6 +40,7 @@ pub(super) struct DataPlane<'a> {
     pub(super) clock: &'a Arc<SystemClock>,
     pub(super) lifecycle: &'a Lifecycle,
     pub(super) feed: &'a Arc<FeedStatus>,
+    pub(super) figures: &'a Arc<FiguresStatus>,
     pub(super) store: watch::Receiver<Option<Store>>,
 }
 
@@ -59,6 +62,7 @@ impl DataPlane<'_> {
             snapshot.apps.iter().for_each(|app| node.directory().upsert(app.as_ref().clone()));
         }
         self.follow(&node, file, keys);
+        self.keep_figures(&node);
         if has_store && timeout(FIRST_LIST, self.feed.loaded()).await.is_err() {
             warn!("Postgres does not list the apps; serving those that are known");
         }
@@ -138,6 +142,19 @@ impl DataPlane<'_> {
         };
         self.lifecycle.tasks.spawn(feed.run());
         self.lifecycle.tasks.spawn(snapshots.run());
+    }
+
+    fn keep_figures(&self, node: &Arc<Node>) {
+        let figures = FiguresTask {
+            node: Arc::clone(node),
+            id: NodeId::new(self.clock.unix_ms(), Chance::new(None).next()),
+            clock: Arc::clone(self.clock),
+            store: self.store.clone(),
+            status: Arc::clone(self.figures),
+            every: Duration::from_millis(self.options.statistics.every_ms.clamp(100, 10_000)),
+            stop: self.lifecycle.soft.clone(),
+        };
+        self.lifecycle.tasks.spawn(figures.run());
     }
 
     fn serve(&self, node: Arc<Node>, listener: TcpListener) {

@@ -1,0 +1,156 @@
+//! The platform's metrics, read when they are asked for. No label names a tenant, app or channel: their number would have
+//! no bound. Labels are words of the tables in the core: codes, limits, stages.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use fanfare_core::Histogram;
+use fanfare_core::histogram::{BUCKETS, upper_bound};
+use fanfare_core::measures::{Counts, Measures, Stage};
+use fanfare_engine::Node;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::feed::FeedStatus;
+use crate::figures::FiguresStatus;
+
+/// The buckets of the histograms told here end at powers of two, from 64 µs to 33 s, where counts are exact.
+const BOUNDS: std::ops::RangeInclusive<u32> = 6..=25;
+
+/// Where they are read.
+pub(super) struct Metrics {
+    pub(super) node: Arc<OnceLock<Arc<Node>>>,
+    pub(super) feed: Arc<FeedStatus>,
+    pub(super) figures: Arc<FiguresStatus>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut told = Told(encoder);
+        self.process(&mut told)?;
+        self.node.get().map_or(Ok(()), |node| of_node(node, &mut told))
+    }
+}
+
+impl Metrics {
+    /// What is not counted by app.
+    fn process(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
+        let ((written, failed), (kept, lost)) = (self.feed.snapshots(), self.figures.written_and_lost());
+        told.counter("snapshots_written", "Snapshots of apps written to disk", written)?;
+        let help = "Snapshots of apps that the disk did not take; the one before is kept";
+        told.counter("snapshots_failed", help, failed)?;
+        told.counter("figures_written", "Rows of kept figures that Postgres took", kept)?;
+        told.gauge("figures_waiting", "Rows of kept figures that wait for Postgres", self.figures.waiting())?;
+        let help = "Hours of an app's kept figures let go because Postgres was away for too long";
+        told.counter("figures_lost", help, lost)?;
+        let silent = self.feed.silent_for().as_secs_f64();
+        told.seconds("feed_silent", "Time since the store last answered the change feed", silent)?;
+        #[expect(clippy::cast_precision_loss, reason = "a clock's error in milliseconds is exact")]
+        let skew = self.figures.skew_ms() as f64 / 1_000.0;
+        told.seconds("clock_skew", "How far this machine's clock is ahead of Postgres's", skew)
+    }
+}
+
+/// The sums over apps.
+fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
+    let figures = node.metrics();
+    let Measures { flow, subscriptions, channels, .. } = &figures.total;
+    told.gauge("connections", "Open connections, those not yet welcomed included", node.connections())?;
+    told.gauge("apps", "Apps known", figures.apps)?;
+    told.gauge("channels", "Channels with a subscriber on this node", *channels)?;
+    told.gauge("subscriptions", "Subscriptions of open connections", *subscriptions)?;
+    told.gauge("draining", "1 while the node takes nobody new", u64::from(node.is_draining()))?;
+    told.counter("connects", "Connections opened; pairs with disconnects", flow.connects)?;
+    told.counter("messages_in", "Messages accepted from publishers", flow.messages_in)?;
+    told.counter("bytes_in", "Bytes of the messages accepted", flow.bytes_in)?;
+    told.counter("messages_out", "Messages handed to subscribers' sockets", flow.messages_out)?;
+    told.counter("bytes_out", "Bytes of their frames", flow.bytes_out)?;
+    told.counter("resumed", "Connections that went on with a ticket; pairs with not_resumed", flow.resumed)?;
+    told.counter("not_resumed", "Connections whose ticket did not hold", flow.not_resumed)?;
+    told.counter("recovered", "Subscriptions resumed without loss; pairs with not_recovered", flow.recovered)?;
+    told.counter("not_recovered", "Subscriptions told that messages may be missing", flow.not_recovered)?;
+    let Measures { disconnects, errors, rejections, latency, .. } = &figures.total;
+    told.words("disconnects", "Connections ended, by the code they were closed with", "reason", disconnects)?;
+    told.words("errors", "Requests and commands refused, by code", "code", errors)?;
+    told.words("rejections", "Those of them that a limit refused, by limit", "limit", rejections)?;
+    told.latency(latency)
+}
+
+/// Writes one metric after the other.
+struct Told<'a>(DescriptorEncoder<'a>);
+
+impl Told<'_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Result<(), fmt::Error> {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> Result<(), fmt::Error> {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, Some(&Unit::Seconds), gauge.metric_type())?)
+    }
+
+    fn words(&mut self, name: &str, help: &str, label: &str, counts: &Counts) -> Result<(), fmt::Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        counts
+            .iter()
+            .try_for_each(|(word, count)| ConstCounter::new(*count).encode(family.encode_family(&[(label, *word)])?))
+    }
+
+    fn latency(&mut self, stages: &[Histogram; Stage::ALL.len()]) -> Result<(), fmt::Error> {
+        let help = "How long each stage of a message, and of a connection, took";
+        let mut family = self.0.encode_descriptor("latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        Stage::ALL.into_iter().try_for_each(|stage| {
+            let histogram = &stages[stage as usize];
+            let labels = [("stage", stage.as_str())];
+            let mut encoder = family.encode_family(&labels)?;
+            #[expect(clippy::cast_precision_loss, reason = "a sum of microseconds is below 2^52 for a century")]
+            let sum = histogram.sum() as f64 / 1e6;
+            encoder.encode_histogram::<[(&str, &str); 0]>(sum, histogram.count(), &buckets(histogram), None)
+        })
+    }
+}
+
+/// Counts between the bounds told here; what lies beyond the last is in the one that has no end.
+fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    #[expect(clippy::cast_precision_loss, reason = "a minute in microseconds is exact")]
+    let bounds = BOUNDS.map(|power| ((1_u64 << power) as f64 / 1e6, 0)).chain([(f64::MAX, 0)]);
+    let mut buckets: Vec<(f64, u64)> = bounds.collect();
+    for (bucket, count) in histogram.buckets() {
+        debug_assert!(bucket < BUCKETS);
+        // The power of two that no span of the bucket reaches.
+        let power = (upper_bound(bucket) + 1).next_power_of_two().ilog2().max(*BOUNDS.start());
+        let place = (power - BOUNDS.start()) as usize;
+        let last = buckets.len() - 1;
+        buckets[place.min(last)].1 += count;
+    }
+    buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_span_is_in_the_first_bucket_whose_bound_it_does_not_exceed() {
+        let mut histogram = Histogram::default();
+        [1, 63, 64, 127, 128, 1_000, 40_000_000].into_iter().for_each(|micros| histogram.record(micros, 1));
+        let seen: Vec<(f64, u64)> = buckets(&histogram).into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(seen, [(0.000_064, 2), (0.000_128, 2), (0.000_256, 1), (0.001_024, 1), (f64::MAX, 1)]);
+    }
+}
