@@ -12,6 +12,7 @@ use fanfare_api::app::{AppView, CreateApp, UpdateApp};
 use fanfare_api::key::{CreateKey, KeyCreated, KeyRevoked, KeyView, UpdateKey};
 use fanfare_api::live::LiveToken;
 use fanfare_api::session::{SessionView, SignInRequest, SignUpRequest, SignedUp, WelcomeRequest};
+use fanfare_api::statistics::Statistics;
 use fanfare_api::{Page, SecretText};
 use fanfare_core::ErrorCode;
 use fanfare_core::id::{AppId, KeyId, TenantId};
@@ -22,6 +23,7 @@ pub(crate) use error::ApiError;
 pub(crate) use health::Health;
 use send::{Call, send};
 
+use crate::browser;
 use crate::session::{Session, SessionHandle};
 
 /// What a call answers.
@@ -154,6 +156,20 @@ impl Member {
     /// Replaces the ACL that is at this version.
     pub(crate) async fn replace_acl(self, app: AppId, version: u64, acl: &ReplaceAcl) -> Answer<AclView> {
         self.ask(Call::put(format!("/api/v1/apps/{app}/acl")).json(acl).at_version(version)).await
+    }
+
+    /// Kept figures of the last so many seconds; without a step, the finest that there is.
+    pub(crate) async fn statistics(
+        self,
+        app: AppId,
+        metrics: &str,
+        span_s: u32,
+        step: Option<u32>,
+    ) -> Answer<Statistics> {
+        let from = browser::rfc3339(browser::now_ms() - f64::from(span_s) * 1_000.0);
+        let step = step.map_or_else(String::new, |step| format!("&step={step}"));
+        self.ask(Call::get(format!("/api/v1/apps/{app}/statistics?metric={metrics}&from={}{step}", encoded(&from))))
+            .await
     }
 
     /// A token that reads an app's live figures and messages.

@@ -17,6 +17,7 @@ use crate::pages::error_code::ErrorCodePage;
 use crate::pages::error_codes::ErrorCodes;
 use crate::pages::first_message::FirstMessage;
 use crate::pages::keys::Keys;
+use crate::pages::latency::LatencyPage;
 use crate::pages::not_found::{Missing, NotFound};
 use crate::pages::overview::Overview;
 use crate::pages::sign_in::SignIn;
@@ -39,6 +40,7 @@ pub(crate) struct Entry {
 /// The pages of an app, in the order in which they are shown.
 pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "", title: "Overview", shape: Shape::ACTIVITY },
+    Entry { path: "/latency", title: "Latency", shape: Shape::TIMER },
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
     Entry { path: "/access", title: "Access", shape: Shape::SHIELD },
@@ -63,6 +65,10 @@ pub(crate) fn App() -> impl IntoView {
                 <ParentRoute path=path!("") view=Gate>
                     <Route path=path!("/tenants/:tenant") view=Apps/>
                     <Route path=path!("/apps/:app") view=|| of_app(|here| view! { <Overview here=here/> }.into_any())/>
+                    <Route
+                        path=path!("/apps/:app/latency")
+                        view=|| of_app(|here| view! { <LatencyPage here=here/> }.into_any())
+                    />
                     <Route
                         path=path!("/apps/:app/first-message")
                         view=|| of_app(|here| view! { <FirstMessage here=here/> }.into_any())

@@ -83,6 +83,40 @@ pub(crate) fn clock_time(unix_ms: f64) -> String {
     format!("{:02}:{:02}:{:02}", date.get_hours(), date.get_minutes(), date.get_seconds())
 }
 
+/// The day of a moment where the reader is, `Nov 25`.
+pub(crate) fn day(unix_ms: f64) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let date = js_sys::Date::new(&JsValue::from_f64(unix_ms));
+    let month = MONTHS.get(date.get_month() as usize).copied().unwrap_or_default();
+    format!("{month} {}", date.get_date())
+}
+
+/// A moment inside a span of time: the clock alone where the span is short.
+pub(crate) fn stamp(unix_ms: f64, window_ms: f64) -> String {
+    let clock = clock_time(unix_ms);
+    if window_ms > 43_200_000.0 { format!("{} {}", day(unix_ms), &clock[..5]) } else { clock }
+}
+
+/// A span in words: `5 minutes`, `24 hours`.
+pub(crate) fn span(milliseconds: f64) -> String {
+    let (count, unit) = match milliseconds / 60_000.0 {
+        minutes if minutes < 90.0 => (minutes.round(), "minute"),
+        minutes if minutes <= 2_880.0 => ((minutes / 60.0).round(), "hour"),
+        minutes => ((minutes / 1_440.0).round(), "day"),
+    };
+    crate::format::counted(count, unit)
+}
+
+/// How far the reader's midnight is from that of UTC, in milliseconds.
+pub(crate) fn zone_ms(unix_ms: f64) -> f64 {
+    js_sys::Date::new(&JsValue::from_f64(unix_ms)).get_timezone_offset() * 60_000.0
+}
+
+/// A moment as RFC 3339, for a URL.
+pub(crate) fn rfc3339(unix_ms: f64) -> String {
+    js_sys::Date::new(&JsValue::from_f64(unix_ms)).to_iso_string().into()
+}
+
 /// A moment in full, in the reader's language and zone.
 pub(crate) fn full_time(unix_ms: f64) -> String {
     let options = js_sys::Object::new();

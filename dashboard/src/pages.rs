@@ -6,6 +6,7 @@ pub(crate) mod error_code;
 pub(crate) mod error_codes;
 pub(crate) mod first_message;
 pub(crate) mod keys;
+pub(crate) mod latency;
 pub(crate) mod not_found;
 pub(crate) mod overview;
 pub(crate) mod sign_in;

@@ -1,23 +1,26 @@
-//! The live figures of an app, as its node publishes them every second on `$stats:overview`, and the last minutes of
-//! them.
+//! The figures of an app over a span of time: the last minutes as its node publishes them every second on
+//! `$stats:overview`, or what was kept of a longer one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use fanfare_api::statistics::{Latency as KeptLatency, Point, Statistics};
+use fanfare_core::measures::Metric;
 use serde::Deserialize;
 
 /// The channel that carries them.
 pub(crate) const CHANNEL: &str = "$stats:overview";
-/// How much is kept and drawn: five minutes of one sample a second.
+/// How much is kept and drawn of what comes live: five minutes of one sample a second.
 pub(crate) const WINDOW_MS: f64 = 300_000.0;
 /// What is drawn at least, however short the time that is known.
 pub(crate) const WINDOW_MS_MIN: f64 = 60_000.0;
 /// The most samples kept, whatever rate they come at.
-const KEPT_MAX: usize = 330;
-/// A longer silence than this is a gap in the line.
-const GAP_MS: f64 = 2_600.0;
+const KEPT_MAX: usize = 1_600;
+const SECOND_MS: f64 = 1_000.0;
+/// A longer silence than so many steps is a gap in the line.
+const GAP_STEPS: f64 = 2.6;
 
-/// One second of an app.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One step of an app.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub(crate) struct Sample {
     /// When, Unix milliseconds of the node's clock.
     pub(crate) time: f64,
@@ -38,7 +41,7 @@ pub(crate) struct Sample {
 }
 
 /// Messages a second and what they weighed.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
 pub(crate) struct Flow {
     /// Messages a second.
     pub(crate) messages: f64,
@@ -57,43 +60,99 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
 }
 
-/// The last minutes, oldest first.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Samples(VecDeque<Sample>);
+impl From<&KeptLatency> for Latency {
+    fn from(kept: &KeptLatency) -> Self {
+        Self { p50: kept.p50_ms, p95: kept.p95_ms, p99: kept.p99_ms }
+    }
+}
+
+/// Figures over a span, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Samples {
+    samples: VecDeque<Sample>,
+    /// From one to the next.
+    step_ms: f64,
+    /// How much time is shown at most.
+    window_ms: f64,
+    /// What is shown at least.
+    window_ms_min: f64,
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self::new(SECOND_MS, WINDOW_MS, WINDOW_MS_MIN)
+    }
+}
 
 impl Samples {
+    /// Nothing yet.
+    pub(crate) const fn new(step_ms: f64, window_ms: f64, window_ms_min: f64) -> Self {
+        Self { samples: VecDeque::new(), step_ms, window_ms, window_ms_min }
+    }
+
+    /// What the control plane kept.
+    pub(crate) fn kept(statistics: &Statistics) -> Self {
+        let step_ms = f64::from(statistics.step_s) * SECOND_MS;
+        let mut steps: BTreeMap<i64, Sample> = BTreeMap::new();
+        for series in &statistics.series {
+            for point in &series.points {
+                let sample = steps.entry(point.at.timestamp_millis()).or_default();
+                sample.take(series.metric, point, statistics.step_s.into());
+            }
+        }
+        let window_ms = (statistics.to - statistics.from).num_milliseconds() as f64;
+        let mut samples = Self::new(step_ms, window_ms, WINDOW_MS_MIN);
+        for (at, sample) in steps {
+            // A figure is known at the end of its step.
+            samples.push(Sample { time: at as f64 + step_ms, ..sample });
+        }
+        samples
+    }
+
+    /// The same with what came live since its last step.
+    pub(crate) fn and_live(mut self, live: &Self) -> Self {
+        live.iter().for_each(|sample| self.push(sample.clone()));
+        self
+    }
+
     /// Takes a sample in. One that is not newer than the last was seen before, and is dropped.
     pub(crate) fn push(&mut self, sample: Sample) {
         if self.last().is_some_and(|last| last.time >= sample.time) {
             return;
         }
-        let oldest = sample.time - WINDOW_MS;
-        while self.0.len() >= KEPT_MAX || self.0.front().is_some_and(|first| first.time < oldest) {
-            self.0.pop_front();
+        let oldest = sample.time - self.window_ms;
+        while self.samples.len() >= KEPT_MAX || self.samples.front().is_some_and(|first| first.time < oldest) {
+            self.samples.pop_front();
         }
-        self.0.push_back(sample);
+        self.samples.push_back(sample);
     }
 
     /// The newest.
     pub(crate) fn last(&self) -> Option<&Sample> {
-        self.0.back()
+        self.samples.back()
     }
 
-    /// The time from the oldest to the newest.
-    pub(crate) fn span(&self) -> f64 {
-        self.0.front().zip(self.0.back()).map_or(0.0, |(first, last)| last.time - first.time)
+    /// Whether they come as it happens.
+    pub(crate) fn is_live(&self) -> bool {
+        self.window_ms <= WINDOW_MS
+    }
+
+    /// How much time is shown: what is known, inside its bounds.
+    pub(crate) fn window(&self) -> f64 {
+        let first = self.samples.front().zip(self.samples.back());
+        first.map_or(0.0, |(first, last)| last.time - first.time).clamp(self.window_ms_min, self.window_ms)
     }
 
     /// All of them, oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Sample> {
-        self.0.iter()
+        self.samples.iter()
     }
 
     /// All of them, with `None` wherever samples are missing between two.
     pub(crate) fn with_gaps(&self) -> impl Iterator<Item = Option<&Sample>> {
         let mut before = f64::MAX;
-        self.0.iter().flat_map(move |sample| {
-            let gap = sample.time - before > GAP_MS;
+        self.samples.iter().flat_map(move |sample| {
+            let gap = sample.time - before > GAP_STEPS * self.step_ms;
             before = sample.time;
             [gap.then_some(None), Some(Some(sample))].into_iter().flatten()
         })
@@ -101,7 +160,25 @@ impl Samples {
 
     /// The one nearest to a moment.
     pub(crate) fn nearest(&self, time: f64) -> Option<&Sample> {
-        self.0.iter().min_by(|left, right| (left.time - time).abs().total_cmp(&(right.time - time).abs()))
+        self.samples.iter().min_by(|left, right| (left.time - time).abs().total_cmp(&(right.time - time).abs()))
+    }
+}
+
+impl Sample {
+    /// Takes one kept figure in. Counts become rates.
+    fn take(&mut self, metric: Metric, point: &Point, step_s: f64) {
+        let value = point.value as f64;
+        match metric {
+            Metric::Connections => self.connections = value,
+            Metric::Channels => self.channels = value,
+            Metric::Subscriptions => self.subscriptions = value,
+            Metric::MessagesIn => self.inbound.messages = value / step_s,
+            Metric::BytesIn => self.inbound.bytes = value / step_s,
+            Metric::MessagesOut => self.out.messages = value / step_s,
+            Metric::BytesOut => self.out.bytes = value / step_s,
+            Metric::Delivery => self.latency_ms = point.latency.as_ref().map(Latency::from),
+            _ => {}
+        }
     }
 }
 
@@ -134,5 +211,21 @@ mod tests {
         }
         let shape: Vec<bool> = samples.with_gaps().map(|sample| sample.is_some()).collect();
         assert_eq!(shape, [true, true, false, true]);
+    }
+
+    #[test]
+    fn what_was_kept_goes_before_what_comes_live() {
+        let text = r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-01T01:00:00Z","step_s":10,"series":[
+            {"metric":"messages_out","points":[{"at":"2026-01-01T00:00:00Z","value":50},{"at":"2026-01-01T00:00:10Z","value":0}]},
+            {"metric":"delivery","points":[{"at":"2026-01-01T00:00:00Z","value":1,
+                "latency":{"p50_ms":1.0,"p95_ms":2.0,"p99_ms":3.0,"buckets":[[1000,1]]}}]}]}"#;
+        let kept = Samples::kept(&serde_json::from_str(text).expect("reads"));
+        let start = 1_767_225_600_000.0;
+        let shown: Vec<_> = kept.iter().map(|it| (it.time - start, it.out.messages, it.latency_ms.is_some())).collect();
+        assert_eq!(shown, [(10_000.0, 5.0, true), (20_000.0, 0.0, false)]);
+        let mut live = Samples::default();
+        [15_000.0, 21_000.0].into_iter().for_each(|after| live.push(at(start + after)));
+        let both = kept.and_live(&live);
+        assert_eq!(both.iter().map(|it| it.time - start).collect::<Vec<_>>(), [10_000.0, 20_000.0, 21_000.0]);
     }
 }

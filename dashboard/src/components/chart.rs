@@ -1,5 +1,5 @@
-//! A live line chart: what and in which unit, the picture, a legend that is a table and switches series, and the same
-//! figures as a table and as CSV.
+//! A line chart: what and in which unit, the picture, a legend that is a table and switches series, and the same figures
+//! as a table and as CSV. A heat map may lie under the lines.
 
 use leptos::prelude::*;
 
@@ -7,6 +7,7 @@ use super::chart_legend::Legend;
 use super::chart_plot::Plot;
 use super::chart_table::{Figures, csv};
 use crate::browser;
+use crate::latency::Column;
 use crate::samples::{Sample, Samples};
 use crate::scale::Kind;
 
@@ -38,7 +39,9 @@ pub(crate) struct Chart {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChartState {
     /// The figures.
-    pub(crate) samples: ReadSignal<Samples>,
+    pub(crate) samples: Signal<Samples>,
+    /// What lies under the lines.
+    pub(crate) heat: Signal<Vec<Column>>,
     /// The moment under the pointer, shared by all charts of a page.
     pub(crate) cross: RwSignal<Option<f64>>,
     /// Which series are switched off.
@@ -51,14 +54,20 @@ pub(crate) fn LineChart(
     /// What it shows.
     chart: Chart,
     /// The figures.
-    samples: ReadSignal<Samples>,
+    #[prop(into)]
+    samples: Signal<Samples>,
+    /// A heat map under the lines; the picture is taller then.
+    #[prop(optional)]
+    heat: Option<Signal<Vec<Column>>>,
     /// The moment under the pointer, shared by all charts of a page.
     cross: RwSignal<Option<f64>>,
 ) -> impl IntoView {
-    let state = ChartState { samples, cross, hidden: RwSignal::new([false; 3]) };
+    let is_tall = heat.is_some();
+    let heat = heat.unwrap_or_else(|| Signal::stored(Vec::new()));
+    let state = ChartState { samples, heat, cross, hidden: RwSignal::new([false; 3]) };
     let (as_table, show_table) = signal(false);
     view! {
-        <section class="card chart" aria-label=chart.title>
+        <section class="card chart" class:chart-tall=is_tall aria-label=chart.title>
             <div class="chart-head">
                 <h2>{chart.title}" "<span class="chart-unit">{chart.unit}</span></h2>
                 <div class="row row-tight">

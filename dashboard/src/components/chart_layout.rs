@@ -7,8 +7,9 @@ use wasm_bindgen::closure::Closure;
 
 use crate::scale::Axis;
 
-/// The picture's height.
+/// The picture's height, and with a heat map. The stylesheet has the same.
 pub(super) const HEIGHT: f64 = 168.0;
+pub(super) const HEIGHT_TALL: f64 = 280.0;
 /// Room for the figures at the left.
 pub(super) const LEFT: f64 = 42.0;
 /// Room at the right.
@@ -25,6 +26,8 @@ const WIDTH_BEFORE: f64 = 480.0;
 pub(super) struct Layout {
     /// In pixels.
     pub(super) width: f64,
+    /// In pixels.
+    pub(super) height: f64,
     /// The moment at the right edge.
     pub(super) end: f64,
     /// How much time fits between the edges.
@@ -41,7 +44,7 @@ impl Layout {
 
     /// Where a figure stands.
     pub(super) fn y(&self, figure: f64) -> f64 {
-        TOP + (1.0 - self.axis.share(figure)) * (HEIGHT - TOP - BOTTOM)
+        TOP + (1.0 - self.axis.share(figure)) * (self.height - TOP - BOTTOM)
     }
 
     /// Which moment stands there.

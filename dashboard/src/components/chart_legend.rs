@@ -5,12 +5,16 @@ use leptos::prelude::*;
 
 use super::chart::{Chart, ChartState};
 use crate::browser;
+use crate::samples::Samples;
 
 /// Draws the legend.
 #[component]
 pub(crate) fn Legend(chart: Chart, state: ChartState) -> impl IntoView {
-    let ChartState { samples, cross, hidden } = state;
-    let when = move || cross.get().map_or_else(|| "last".to_owned(), browser::clock_time);
+    let ChartState { samples, cross, hidden, .. } = state;
+    let when = move || {
+        let window = samples.with(Samples::window);
+        cross.get().map_or_else(|| "last".to_owned(), |time| browser::stamp(time, window))
+    };
     let rows = chart.series.iter().enumerate().map(|(index, series)| {
         let write = move |figure: Option<f64>| figure.map_or_else(|| "–".to_owned(), chart.write);
         let current = move || {

@@ -4,8 +4,9 @@ use leptos::html;
 use leptos::prelude::*;
 
 use super::chart::{Chart, ChartState};
-use super::chart_layout::{BOTTOM, HEIGHT, LEFT, Layout, RIGHT, TOP, measured_width};
-use crate::samples::{Samples, WINDOW_MS, WINDOW_MS_MIN};
+use super::chart_heat::cells;
+use super::chart_layout::{BOTTOM, HEIGHT, HEIGHT_TALL, LEFT, Layout, RIGHT, TOP, measured_width};
+use crate::samples::Samples;
 use crate::scale::{Axis, line};
 use crate::{browser, format};
 
@@ -14,13 +15,17 @@ use crate::{browser, format};
 pub(crate) fn Plot(chart: Chart, state: ChartState) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let width = measured_width(area);
-    let ChartState { samples, cross, hidden } = state;
+    let ChartState { samples, heat, cross, hidden } = state;
     let layout = Memo::new(move |_| {
         samples.with(|samples| Layout {
             width: width.get(),
+            height: if heat.with(Vec::is_empty) { HEIGHT } else { HEIGHT_TALL },
             end: samples.last().map_or(0.0, |last| last.time),
-            window: samples.span().clamp(WINDOW_MS_MIN, WINDOW_MS),
-            axis: Axis::holding(chart.kind, figures(chart, samples, hidden.get())),
+            window: samples.window(),
+            axis: heat.with(|heat| {
+                let cells = heat.iter().flat_map(|column| &column.rows).flat_map(|(low, high, _)| [*low, *high]);
+                Axis::holding(chart.kind, figures(chart, samples, hidden.get()).chain(cells))
+            }),
         })
     });
     let lines = chart.series.iter().enumerate().map(|(index, series)| {
@@ -44,19 +49,24 @@ pub(crate) fn Plot(chart: Chart, state: ChartState) -> impl IntoView {
         let nearest = samples.with_untracked(|samples| samples.nearest(time).map(|sample| sample.time));
         cross.set(nearest);
     };
+    let wait = move || match samples.with(|samples| samples.is_live()) {
+        true => "Waiting for the first second",
+        false => "Nothing was measured in this time",
+    };
     let cross_x = move || cross.get().map(|time| layout.with(|layout| layout.x(time))).filter(|x| *x >= LEFT);
     view! {
         <div class="chart-plot" node_ref=area on:pointermove=point on:pointerleave=move |_| cross.set(None)>
             <svg role="img" aria-label=move || described(chart, samples)>
                 {move || layout.with(y_ticks)}
                 {move || layout.with(x_ticks)}
+                {cells(heat, layout)}
                 {lines.collect::<Vec<_>>()}
                 {move || cross_x().map(|x| view! {
-                    <line class="chart-cross" x1=x x2=x y1=TOP y2=HEIGHT - BOTTOM></line>
+                    <line class="chart-cross" x1=x x2=x y1=TOP y2=layout.with(|layout| layout.height) - BOTTOM></line>
                 })}
             </svg>
             <Show when=move || samples.with(|samples| samples.last().is_none())>
-                <p class="chart-wait">"Waiting for the first second"</p>
+                <p class="chart-wait">{wait}</p>
             </Show>
         </div>
     }
@@ -80,26 +90,46 @@ fn y_ticks(layout: &Layout) -> impl IntoView + use<> {
     ticks.collect::<Vec<_>>()
 }
 
+/// Milliseconds between ticks, for windows up to the first number.
+const TICKS: [(f64, f64); 7] = [
+    (2.0 * MINUTE_MS, 0.25 * MINUTE_MS),
+    (10.0 * MINUTE_MS, MINUTE_MS),
+    (90.0 * MINUTE_MS, 10.0 * MINUTE_MS),
+    (8.0 * 60.0 * MINUTE_MS, 60.0 * MINUTE_MS),
+    (30.0 * 60.0 * MINUTE_MS, 180.0 * MINUTE_MS),
+    (8.0 * DAY_MS, DAY_MS),
+    (f64::MAX, 5.0 * DAY_MS),
+];
+const MINUTE_MS: f64 = 60_000.0;
+const DAY_MS: f64 = 1_440.0 * MINUTE_MS;
+
 fn x_ticks(layout: &Layout) -> impl IntoView + use<> {
-    let step = if layout.window <= 2.0 * WINDOW_MS_MIN { 15_000.0 } else { 60_000.0 };
-    let first = ((layout.end - layout.window) / step).ceil() as i64;
-    let last = (layout.end / step).floor() as i64;
+    let bottom = layout.height;
+    let step = TICKS.iter().find(|(window, _)| layout.window <= *window).map_or(DAY_MS, |(_, step)| *step);
+    // Days begin where the reader is.
+    let zone = browser::zone_ms(layout.end);
+    let first = ((layout.end - layout.window - zone) / step).ceil() as i64;
+    let last = ((layout.end - zone) / step).floor() as i64;
     let ticks = (first..=last).filter(|_| layout.end > 0.0).map(|index| {
-        let time = index as f64 * step;
+        let time = index as f64 * step + zone;
         let x = layout.x(time);
-        let label = browser::clock_time(time);
+        let label = match step {
+            fine if fine < MINUTE_MS => browser::clock_time(time),
+            some if some < DAY_MS => browser::clock_time(time)[..5].to_owned(),
+            _ => browser::day(time),
+        };
         let fits = x > LEFT + 14.0 && x < layout.width - 24.0;
         fits.then(|| {
             view! {
-                <line class="chart-axis" x1=x x2=x y1=HEIGHT - BOTTOM y2=HEIGHT - BOTTOM + 4.0></line>
-                <text x=x y=HEIGHT - 4.0 text-anchor="middle">{label[..if step < 60_000.0 { 8 } else { 5 }].to_owned()}</text>
+                <line class="chart-axis" x1=x x2=x y1=bottom - BOTTOM y2=bottom - BOTTOM + 4.0></line>
+                <text x=x y=bottom - 4.0 text-anchor="middle">{label}</text>
             }
         })
     });
     ticks.collect::<Vec<_>>()
 }
 
-fn described(chart: Chart, samples: ReadSignal<Samples>) -> String {
+fn described(chart: Chart, samples: Signal<Samples>) -> String {
     let now = samples.with(|samples| {
         let last = samples.last();
         let say = |series: &super::chart::Series| {
@@ -108,5 +138,6 @@ fn described(chart: Chart, samples: ReadSignal<Samples>) -> String {
         };
         chart.series.iter().map(say).collect::<Vec<_>>().join(", ")
     });
-    format!("{}, {}, the last minutes. Now: {now}.", chart.title, chart.unit)
+    let span = browser::span(samples.with(Samples::window));
+    format!("{}, {}, the last {span}. Last: {now}.", chart.title, chart.unit)
 }

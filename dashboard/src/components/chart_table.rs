@@ -6,9 +6,9 @@ use super::chart::Chart;
 use crate::browser;
 use crate::samples::{Sample, Samples};
 
-/// The newest minute of a chart as a table.
+/// The newest sixty figures of a chart as a table.
 #[component]
-pub(crate) fn Figures(chart: Chart, samples: ReadSignal<Samples>) -> impl IntoView {
+pub(crate) fn Figures(chart: Chart, samples: Signal<Samples>) -> impl IntoView {
     let rows = move || {
         samples.with(|samples| {
             let row = |sample: &Sample| {
@@ -20,7 +20,7 @@ pub(crate) fn Figures(chart: Chart, samples: ReadSignal<Samples>) -> impl IntoVi
                         view! { <td class="number">{figure}</td> }
                     })
                     .collect();
-                view! { <tr><td>{browser::clock_time(sample.time)}</td>{cells}</tr> }
+                view! { <tr><td>{browser::stamp(sample.time, samples.window())}</td>{cells}</tr> }
             };
             samples.iter().rev().take(60).map(row).collect::<Vec<_>>()
         })

@@ -2,16 +2,25 @@
 
 use leptos::prelude::*;
 use leptos_router::components::A;
+use leptos_router::hooks::use_query_map;
 
+use crate::api::Member;
 use crate::components::chart::{Chart, LineChart, Series};
 use crate::components::icon::{Icon, Shape};
+use crate::components::load::Load;
 use crate::components::page_head::PageHead;
+use crate::components::ranges::Ranges;
 use crate::figures::Figures;
 use crate::live::{Link, Listening, Live};
 use crate::samples::{Sample, Samples};
 use crate::scale::Kind;
 use crate::session::Here;
 use crate::{browser, format};
+
+/// What is read of the last hour, in the words of the API.
+const METRICS: &str = "connections,subscriptions,channels,messages_in,messages_out,bytes_in,bytes_out,delivery";
+/// How often.
+const AGAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Percentiles above this are called slow.
 const SLOW_MS: f64 = 250.0;
@@ -35,7 +44,7 @@ const MESSAGES: Chart = Chart {
 };
 const LATENCY: Chart = Chart {
     title: "Published to delivered",
-    unit: "ms, last 10 s, log",
+    unit: "ms, log",
     kind: Kind::Log,
     series: &[
         Series { name: "p50", read: |sample| sample.latency_ms.map(|latency| latency.p50) },
@@ -59,19 +68,39 @@ const BYTES: Chart = Chart {
 #[component]
 pub(crate) fn Overview(here: Here) -> impl IntoView {
     let live = expect_context::<Live>();
+    let member = expect_context::<Member>();
     let Figures { samples, listening } = expect_context::<Figures>();
     let cross = RwSignal::new(None::<f64>);
-    let first = format!("/apps/{}/first-message", here.app.id);
+    let app = here.app.id;
+    let first = format!("/apps/{app}/first-message");
+    let query = use_query_map();
+    let is_hour = Memo::new(move |_| query.with(|query| query.get("range")).as_deref() != Some("5min"));
+    // What was kept of the last hour stands before what comes live, so that a first look is not an empty chart. Without
+    // it (storage may be away) the live figures stand alone.
+    let kept = Load::new(move || async move {
+        member.statistics(app, METRICS, 3_600, Some(10)).await.map(|statistics| Samples::kept(&statistics))
+    });
+    if let Ok(timer) = set_interval_with_handle(move || kept.again(), AGAIN_EVERY) {
+        on_cleanup(move || timer.clear());
+    }
+    let shown = Memo::new(move |_| match kept.get().filter(|_| is_hour.get()) {
+        Some(kept) => samples.with(|live| kept.and_live(live)),
+        None => samples.get(),
+    });
+    let links = vec![("5 min", format!("/apps/{app}?range=5min")), ("1 h", format!("/apps/{app}?range=1h"))];
+    let range = Signal::derive(move || if is_hour.get() { "1 h" } else { "5 min" });
     view! {
-        <PageHead title="Overview" about=format!("{}, as it happens.", here.app.name)/>
+        <PageHead title="Overview" about=format!("{}, as it happens.", here.app.name)>
+            <Ranges label="Range of time" links=Signal::stored(links) chosen=range/>
+        </PageHead>
         <Verdict samples=samples listening=listening first=first/>
         <div class:stale=move || live.is_stale()>
             <Stats samples=samples/>
             <div class="charts">
-                <LineChart chart=LATENCY samples=samples cross=cross/>
-                <LineChart chart=CONNECTIONS samples=samples cross=cross/>
-                <LineChart chart=MESSAGES samples=samples cross=cross/>
-                <LineChart chart=BYTES samples=samples cross=cross/>
+                <LineChart chart=LATENCY samples=shown cross=cross/>
+                <LineChart chart=CONNECTIONS samples=shown cross=cross/>
+                <LineChart chart=MESSAGES samples=shown cross=cross/>
+                <LineChart chart=BYTES samples=shown cross=cross/>
             </div>
         </div>
     }
