@@ -134,16 +134,17 @@ impl Owner {
         Ok(encode(&header, &all, &EncodingKey::from_secret(secret.as_bytes()))?)
     }
 
-    /// A token for a user who may subscribe, publish and read history on these patterns.
+    /// A token for a user who may do everything that clients may on these patterns.
     ///
     /// # Errors
     /// Never in practice.
     pub fn token_for(&self, user: &str, patterns: &[&str]) -> Result<String> {
-        let rights = patterns.iter().map(|pattern| ((*pattern).to_owned(), json!(["subscribe", "publish", "history"])));
+        let all = json!(["subscribe", "publish", "presence", "presence.read", "history"]);
+        let rights = patterns.iter().map(|pattern| ((*pattern).to_owned(), all.clone()));
         self.token(&json!({ "sub": user, "ff": { "cap": Map::from_iter(rights) } }))
     }
 
-    /// A user's connection that may subscribe, publish and read history on these patterns.
+    /// A user's connection that may do everything that clients may on these patterns.
     ///
     /// # Errors
     /// When it is refused.

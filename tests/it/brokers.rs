@@ -1,5 +1,7 @@
 //! What every broker must do. A form of it passes here: the memory form now, others beside it as they come.
 
+mod presence;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ mod harness;
 mod isolation;
 mod lifecycle;
 mod outage;
+mod presence;
 mod recovery;
 mod rest;
 mod rls;

@@ -2,7 +2,7 @@
 //!
 //! - the control plane: [`session`] (sign-up, sign-in, who am I), [`app`], [`key`], [`acl`], [`settings`],
 //!   [`limits`], [`live`] (the dashboard's own token), [`statistics`], [`audit`];
-//! - the data plane: [`data`];
+//! - the data plane: [`data`], [`presence`];
 //! - every error of both: [`problem`];
 //! - lists: [`page`].
 //!
@@ -22,6 +22,7 @@ pub mod limits;
 pub mod live;
 pub mod manage;
 pub mod page;
+pub mod presence;
 pub mod problem;
 #[cfg(feature = "server")]
 pub mod reference;

@@ -42,6 +42,9 @@ pub struct ChannelSetting {
     /// Whether a publisher that subscribes too receives its own messages.
     #[schema(default = true, required = false)]
     pub echo: bool,
+    /// Whether clients may enter presence and see who is there.
+    #[schema(default = true, required = false)]
+    pub presence: bool,
     /// How long a message id is remembered, in milliseconds, at most a day.
     #[schema(default = 600_000, maximum = 86_400_000, required = false)]
     pub idempotency_ms: u64,
@@ -73,6 +76,7 @@ mod tests {
             pattern: real.pattern.clone(),
             history: real.history,
             echo: real.echo,
+            presence: real.presence,
             idempotency_ms: real.idempotency_ms,
         };
         assert_eq!(serde_json::to_value(real).expect("prints"), serde_json::to_value(shape).expect("prints"));

@@ -85,7 +85,7 @@ codes! {
     UnknownCommand = 4004, "unknown_command", 400, "No such command",
         "A frame with a command of that name is answered with this error; the connection goes on.",
         "A command object holds `id` and exactly one of the commands of the protocol.",
-        "Use connect, refresh, subscribe, unsubscribe, publish, history or ping.";
+        "Use connect, refresh, subscribe, unsubscribe, publish, presence, history or ping.";
     MessageTooLarge = 4005, "message_too_large", 413, "The message is too large",
         "A publish, body or frame is refused; `limit` names the bound.",
         "Payload, name, key and headers together exceed the app's limit on message size, or a request exceeds the limit on bodies.",
@@ -174,6 +174,14 @@ codes! {
         "A request is refused.",
         "The `Accept` header names no type that this endpoint answers with.",
         "Accept application/json.";
+    NotPresent = 4027, "not_present", 409, "Not present",
+        "An update or a leave of presence is refused.",
+        "The connection has not entered the channel's presence, has left it, or a connection that resumed it has taken over.",
+        "Enter first; to leave, nothing needs to be done.";
+    PresenceOff = 4028, "presence_off", 409, "The channel has no presence",
+        "Entering, reading presence, or a subscription with presence is refused, or members are taken out.",
+        "The channel's settings switch presence off.",
+        "Switch it on in the settings of the pattern that covers the channel, or use another channel.";
     Superseded = 4029, "superseded", 409, "The connection goes on elsewhere",
         "The connection is closed.",
         "Somebody connected with its resume ticket, usually the same client after its network changed: the newer one goes on.",

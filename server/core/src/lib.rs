@@ -2,9 +2,10 @@
 //!
 //! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
 //! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
-//! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment ([`app`]), its limits ([`limits`]) and channel settings
-//! ([`settings`]), where a message stands ([`position`]), the message itself ([`message`]), the one table of errors
-//! and close reasons ([`codes`]), and what is measured ([`measures`], [`histogram`]).
+//! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment
+//! ([`app`]), its limits ([`limits`]) and channel settings ([`settings`]), where a message stands ([`position`]), the
+//! message itself ([`message`]), who is present ([`presence`]), the one table of errors and close reasons ([`codes`]),
+//! and what is measured ([`measures`], [`histogram`]).
 //!
 //! Start with [`permission::decide`]: it is the formula of who may do what, and it touches most of the nouns.
 //!
@@ -27,6 +28,7 @@ pub mod message;
 pub mod pattern;
 pub mod permission;
 pub mod position;
+pub mod presence;
 pub mod problem;
 pub mod public_key;
 pub mod revocation;
@@ -47,6 +49,7 @@ pub use message::{Data, Draft, Message};
 pub use pattern::Pattern;
 pub use permission::{Ceiling, Refusal, Signer, Subject};
 pub use position::{Lineage, Position, Seq};
+pub use presence::{Member, MemberId};
 pub use problem::{FieldError, Problem};
 pub use public_key::{PublicKey, TokenAlgorithm};
 pub use revocation::{Revocation, Revocations, Revoked};

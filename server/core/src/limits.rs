@@ -112,6 +112,12 @@ limits! {
     Channels = "channels", App, Count, RefuseNew, safety LimitValue::count(500_000);
     /// Bytes kept of all channels of an app.
     HistoryBytesApp = "history_bytes_app", App, Bytes, Reject, safety LimitValue::count(16 * 1024 * 1024 * 1024);
+    /// Members of a channel that are listed; above it they are counted.
+    PresenceMembers = "presence_members", Channel, Count, Trim, safety LimitValue::count(20_000);
+    /// Members that enter one channel, and changes of what they say.
+    PresenceRate = "presence_rate", Channel, PerSecond, Reject, safety LimitValue::rate(5_000, 20_000);
+    /// Bytes kept of all members of an app.
+    PresenceBytesApp = "presence_bytes_app", App, Bytes, RefuseNew, safety LimitValue::count(256 * 1024 * 1024);
     /// Channels in one batch.
     BatchChannels = "batch_channels", Request, Count, Reject, safety LimitValue::count(100);
     /// Messages in one batch.

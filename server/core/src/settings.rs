@@ -47,6 +47,9 @@ pub struct ChannelSettings {
     /// Whether a publisher that subscribes too receives its own messages.
     #[serde(default = "yes")]
     pub echo: bool,
+    /// Whether clients may enter presence and see who is there.
+    #[serde(default = "yes")]
+    pub presence: bool,
     /// How long a message id is remembered, in milliseconds, at most a day.
     #[serde(default = "ten_minutes")]
     pub idempotency_ms: u64,
@@ -69,6 +72,7 @@ impl ChannelSettings {
             pattern: Pattern::parse("**").expect("`**` is a pattern"),
             history: History::default(),
             echo: true,
+            presence: true,
             idempotency_ms: ten_minutes(),
         })
     }

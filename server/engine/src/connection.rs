@@ -10,6 +10,7 @@
 
 mod commands;
 mod orders;
+mod presence;
 mod tokens;
 mod welcome;
 
@@ -33,7 +34,7 @@ use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
 use crate::node::{Handshake, Node};
-use crate::outbox::{CORKED_BYTES_MAX, Flushed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
+use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::token::VerifiedToken;
@@ -222,9 +223,11 @@ impl Connection {
             Verdict::Stay(lost) => {
                 for (channel, slot, problem) in lost {
                     self.leave(slot);
+                    self.leave_presence(&channel);
                     self.reply(&native::push_unsubscribed(&channel, &problem));
                 }
                 self.renew_caller();
+                self.recheck_presence();
                 // A key may end sooner than it did.
                 self.outbox.tick_by(self.end_s());
             }
@@ -241,8 +244,8 @@ impl Connection {
 
     /// Ends a subscription.
     fn leave(&mut self, slot: u32) {
-        if let Some((channel, member)) = self.outbox.free_slot(slot) {
-            self.node.hub.leave(&channel, member);
+        if let Some(freed) = self.outbox.free_slot(slot) {
+            self.let_go(&freed);
             AppStats::sub(&self.entry.stats.subscriptions, 1);
         }
     }
@@ -477,6 +480,9 @@ impl Connection {
 
     /// Ends the connection with a reason a client can act on.
     fn close(&mut self, reader: &impl Reader, code: ErrorCode) {
+        if self.phase == Phase::Open && presence::ends_with(code) {
+            self.node.leave_everywhere(self.outbox.id(), self.generation());
+        }
         self.say_goodbye(reader, Ending::Code(code), code.close(), code.as_str());
     }
 
@@ -496,10 +502,19 @@ impl Connection {
         self.outbox.tick_at(until_s);
     }
 
+    /// A place in the outbox is free again.
+    fn let_go(&self, freed: &Freed) {
+        self.node.hub.leave(&freed.channel, freed.member);
+        if freed.watched {
+            self.node.watches.unwatch(freed.channel.key(), &self.outbox);
+        }
+    }
+
     fn leave_all(&mut self) {
         let subscriptions = self.session.subscriptions();
-        for (channel, member) in self.outbox.free_all() {
-            self.node.hub.leave(&channel, member);
+        self.node.lose_client(self.outbox.id(), self.generation());
+        for freed in self.outbox.free_all() {
+            self.let_go(&freed);
         }
         AppStats::sub(&self.entry.stats.subscriptions, subscriptions);
         self.session = Session::default();

@@ -4,6 +4,7 @@ use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit, Refusal};
 
 use crate::broker::BrokerError;
+use crate::presence::PresenceError;
 use crate::ticket::TicketError;
 use crate::token::TokenError;
 
@@ -71,6 +72,12 @@ pub enum NodeError {
     /// A message id came before with another content.
     #[error("this id was used for a message with other content")]
     IdReused,
+    /// The connection has not entered the channel, or no longer is there.
+    #[error("this connection is not present on the channel")]
+    NotPresent,
+    /// The channel's settings switch presence off.
+    #[error("the channel's settings switch presence off")]
+    PresenceOff,
     /// A request that can never be right.
     #[error("{}", .0.detail)]
     Invalid(Box<Problem>),
@@ -97,6 +104,20 @@ impl From<BrokerError> for NodeError {
     }
 }
 
+impl From<PresenceError> for NodeError {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::NotPresent => Self::NotPresent,
+            PresenceError::Rate { max, retry_after_ms } => {
+                Self::Rate { limit: Limit::PresenceRate, max, retry_after_ms }
+            }
+            PresenceError::AppBytes { max } => Self::Full { limit: Limit::PresenceBytesApp, max },
+            PresenceError::Full => Self::Overloaded,
+            PresenceError::Unavailable => Self::Broker(BrokerError::Unavailable),
+        }
+    }
+}
+
 impl NodeError {
     /// Its code.
     #[must_use]
@@ -116,6 +137,8 @@ impl NodeError {
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::Position(_) => ErrorCode::InvalidPosition,
             Self::IdReused => ErrorCode::IdReused,
+            Self::NotPresent => ErrorCode::NotPresent,
+            Self::PresenceOff => ErrorCode::PresenceOff,
             Self::Invalid(problem) => problem.code,
             Self::Broker(BrokerError::Unknown) => ErrorCode::OutcomeUnknown,
             Self::Broker(_) => ErrorCode::StorageUnavailable,
@@ -153,6 +176,8 @@ impl NodeError {
             | Self::Origin(_)
             | Self::Position(_)
             | Self::IdReused
+            | Self::NotPresent
+            | Self::PresenceOff
             | Self::Broker(_) => told(),
         }
     }

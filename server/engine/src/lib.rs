@@ -3,8 +3,8 @@
 //! Read in this order: [`node`] (every operation of REST and sockets comes through [`Node`]), [`hub`] (channels on this
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
-//! reference), [`directory`] (apps as snapshots), [`bus`] (what connections are told from outside, on every node),
-//! [`ticket`] (how a client comes back).
+//! reference), [`presence`] (who is on a channel, behind a seam likewise), [`directory`] (apps as snapshots), [`bus`]
+//! (what connections are told from outside, on every node), [`ticket`] (how a client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
@@ -22,6 +22,7 @@ pub mod hub;
 pub mod limiter;
 pub mod node;
 pub mod outbox;
+pub mod presence;
 mod registry;
 pub mod session;
 pub mod stats;
@@ -38,10 +39,11 @@ pub use clock::SystemClock;
 pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use node::{
-    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, Handshake, HistoryPage, HistoryQuery, LogError,
-    MintRequest, Node, NodeOptions, Published, Quota, RevocationLog,
+    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, EnterUser, Handshake, HistoryPage, HistoryQuery,
+    LogError, MintRequest, Node, NodeOptions, PresenceQuery, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
-pub use stats::NodeFigures;
+pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};
+pub use stats::{NodeFigures, PresenceFigures};
 pub use ticket::{ResumeTicket, TicketKeys};
 pub use transport::{Inbound, Reader, ReceiveError, Sink};

@@ -4,6 +4,7 @@
 mod figures;
 mod history;
 mod manage;
+mod presence;
 mod revocations;
 mod tickets;
 
@@ -33,6 +34,7 @@ use crate::directory::{AppEntry, ConnectionPermit, Directory, Population};
 use crate::error::NodeError;
 use crate::hub::Hub;
 use crate::outbox::{Outbox, Signal, Wire};
+use crate::presence::{BATCH, Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
 use crate::stats::AppStats;
 use crate::ticket::TicketKeys;
 use crate::token::{self, Claims, VerifiedToken};
@@ -40,6 +42,8 @@ use crate::transport::{Reader, Sink};
 use crate::turn;
 
 pub use history::{Direction, HistoryPage, HistoryQuery};
+pub(crate) use presence::{EnterClient, may_be_present, may_see};
+pub use presence::{EnterUser, PresenceQuery};
 pub use revocations::{Backend, LogError, RevocationLog};
 
 /// How a node is run.
@@ -52,13 +56,21 @@ pub struct NodeOptions {
     /// What seals resume tickets, the same on every node. `None`, the default, makes a key: tickets then hold on this
     /// node alone, until it ends.
     pub ticket_keys: Option<TicketKeys>,
+    /// Bounds of presence in memory.
+    pub presence: MemoryPresenceOptions,
     /// Seeds ids and spreads, so that a test replays; `None`, the default, takes the system's randomness.
     pub seed: Option<u64>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { connections_max: 100_000, connect_within: Duration::from_secs(5), ticket_keys: None, seed: None }
+        Self {
+            connections_max: 100_000,
+            connect_within: Duration::from_secs(5),
+            ticket_keys: None,
+            presence: MemoryPresenceOptions::default(),
+            seed: None,
+        }
     }
 }
 
@@ -68,6 +80,9 @@ pub struct Node {
     pub(crate) directory: Arc<Directory>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) memberships: Memberships,
+    pub(crate) watches: Arc<Watches>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) population: Population,
@@ -183,8 +198,14 @@ impl Node {
         let chance = Chance::new(options.seed);
         let ticket_keys = options.ticket_keys.clone().unwrap_or_else(|| TicketKeys::fresh(&chance));
         let directory = Arc::default();
+        let presence = Arc::new(MemoryPresence::new(options.presence.clone()));
+        let watches = Watches::new(Arc::clone(&presence) as Arc<dyn Presence>, tasks.clone());
+        presence.tell(Arc::clone(&watches) as Arc<dyn Hear>);
         Arc::new(Self {
             options,
+            presence,
+            memberships: Memberships::default(),
+            watches,
             chance,
             bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
             directory,
@@ -470,15 +491,18 @@ impl Node {
         connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
     }
 
-    /// Once a second until `stop`: heartbeats, expiry, sweeps, live figures.
+    /// Until `stop`: once a second heartbeats, expiry, sweeps and live figures, and more often changes of presence.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = tokio::time::interval(BATCH);
+        batch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 _ = second.tick() => self.tick(),
+                _ = batch.tick() => self.tell_presence(),
             }
         }
     }
@@ -493,6 +517,7 @@ impl Node {
             self.broker.detach(&key, &|| self.hub.find(&key).is_some());
         }
         self.broker.sweep(self.clock.unix_ms());
+        self.sweep_presence();
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).publish(self);
     }
 

@@ -4,26 +4,35 @@
 //! rest is queued, shared bytes all of it, and drained by the connection's task when the socket takes more. A client
 //! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history.
 
+mod delivery;
 mod outside;
+mod presence;
+mod slot;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use fanfare_core::id::ConnectionId;
-use fanfare_core::{ChannelName, Message, Position, Subject};
-use fanfare_protocol::{Frame, native};
+use fanfare_core::{Message, Position, Subject};
+use fanfare_protocol::Frame;
 use futures_util::task::AtomicWaker;
 
 use crate::broker::Page;
 use crate::hub::Channel;
-use crate::subscription::{Carries, Push, Subscription, Turned};
+use crate::subscription::{Push, Subscription, Turned};
 use crate::transport::Sink;
 use crate::turn;
+
+pub use delivery::{Delivery, Wire};
+use presence::Watching;
+pub(crate) use presence::{PresencePush, Told};
+pub(crate) use slot::Freed;
+use slot::Slot;
 
 /// The most messages one push or one write joins.
 pub(crate) const JOINED_MAX: usize = 64;
@@ -32,85 +41,6 @@ pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that may wait for the end of a thread's turn. What is more is written at once.
 pub(crate) const CORKED_BYTES_MAX: usize = 16 * 1024;
-
-/// How a client wants its messages encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wire {
-    /// Native protocol v1, JSON, over WebSocket.
-    #[default]
-    NativeJson,
-    /// The same with permessage-deflate.
-    NativeJsonDeflate {
-        /// How far back, as a power of two, a compressed message may refer.
-        window_bits: u8,
-    },
-}
-
-impl Wire {
-    /// An answer or push for one connection. Only what many get is compressed.
-    fn own(self, frame: &Frame) -> Bytes {
-        match self {
-            Self::NativeJson | Self::NativeJsonDeflate { .. } => frame.websocket().clone(),
-        }
-    }
-}
-
-/// A message on its way to subscribers: encoded on first need in each wire format, then shared.
-#[derive(Debug)]
-pub struct Delivery {
-    /// The message.
-    pub message: Arc<Message>,
-    /// When it was accepted, on the monotonic clock.
-    pub accepted: Duration,
-    /// When it came to the hub.
-    pub(crate) arrived: Duration,
-    /// It was read for one subscription: what others share is not made for it.
-    alone: bool,
-    native_json: OnceLock<Frame>,
-    native_json_deflated: OnceLock<Frame>,
-}
-
-impl Delivery {
-    /// Nothing is encoded yet.
-    #[must_use]
-    pub const fn new(message: Arc<Message>, accepted: Duration, arrived: Duration) -> Self {
-        Self {
-            message,
-            accepted,
-            arrived,
-            alone: false,
-            native_json: OnceLock::new(),
-            native_json_deflated: OnceLock::new(),
-        }
-    }
-
-    /// A message of a page that one subscription asked for. Compressing it again for each of them would let clients that
-    /// come back cost more than those that stay.
-    #[must_use]
-    pub fn read(message: Arc<Message>, now: Duration) -> Self {
-        Self { alone: true, ..Self::new(message, now, now) }
-    }
-
-    fn bytes(&self, channel: &ChannelName, wire: Wire) -> &Bytes {
-        let plain = self.native_json.get_or_init(|| native::push_message(channel, &self.message));
-        match wire {
-            Wire::NativeJson => plain.websocket(),
-            Wire::NativeJsonDeflate { window_bits } => self.deflated(plain, window_bits).websocket(),
-        }
-    }
-
-    /// One compressed form serves every window that the whole message fits into.
-    fn deflated<'s>(&'s self, plain: &'s Frame, window_bits: u8) -> &'s Frame {
-        let fits = plain.payload_bytes() <= 1 << window_bits || window_bits >= 15;
-        if self.alone || !fits { plain } else { self.native_json_deflated.get_or_init(|| plain.deflated()) }
-    }
-}
-
-impl Carries for Arc<Delivery> {
-    fn message(&self) -> &Message {
-        &self.message
-    }
-}
 
 /// What a connection's task is told by others; each stays set until the task takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,15 +98,6 @@ struct State {
     orders: Option<Box<outside::Orders>>,
     /// What is queued waits for the end of a turn, and not for the socket.
     corked: bool,
-}
-
-struct Slot {
-    channel: Arc<Channel>,
-    member: u32,
-    echo: bool,
-    /// Which read its page comes from; there is one at a time.
-    reading: Option<u32>,
-    cursor: Subscription<Arc<Delivery>>,
 }
 
 /// A read that a subscription waits for. Its place may serve another by the time the page comes, so a place alone does
@@ -414,18 +335,19 @@ impl Outbox {
         let mut state = self.state();
         let ticket = state.ticket(slot);
         let reading = Some(ticket.read);
-        state.slots[slot as usize] = Some(Box::new(Slot { channel, member, echo, reading, cursor }));
+        state.slots[slot as usize] =
+            Some(Box::new(Slot { channel, member, echo, watching: Watching::No, reading, cursor }));
         ticket
     }
 
     /// Frees the place and says what it held.
-    pub(crate) fn free_slot(&self, slot: u32) -> Option<(Arc<Channel>, u32)> {
+    pub(crate) fn free_slot(&self, slot: u32) -> Option<Freed> {
         let mut state = self.state();
         let taken = state.slots.get_mut(slot as usize)?.take()?;
         while matches!(state.slots.last(), Some(None)) {
             state.slots.pop();
         }
-        Some((taken.channel, taken.member))
+        Some((*taken).freed())
     }
 
     /// Forgets what a subscription held, because a page is about to be read for it. Answers nothing when one is being
@@ -509,9 +431,9 @@ impl Outbox {
     }
 
     /// Frees every place and says what they held.
-    pub(crate) fn free_all(&self) -> Vec<(Arc<Channel>, u32)> {
+    pub(crate) fn free_all(&self) -> Vec<Freed> {
         let slots = std::mem::take(&mut self.state().slots);
-        slots.into_iter().flatten().map(|taken| (taken.channel, taken.member)).collect()
+        slots.into_iter().flatten().map(|taken| (*taken).freed()).collect()
     }
 
     /// Lets the socket go; nothing more is written.
@@ -624,35 +546,5 @@ impl State {
             written -= front.len();
             self.queue.pop_front();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fanfare_core::{Data, Draft, Lineage};
-
-    #[test]
-    fn each_form_of_a_message_is_made_once_and_shared() {
-        let channel = ChannelName::parse("a").expect("a name");
-        let message = Arc::new(Message {
-            id: "".into(),
-            position: Position { lineage: Lineage { epoch: 1, term: 1, nonce: 1 }, seq: 1 },
-            time_ms: 0,
-            publisher: None,
-            origin: None,
-            draft: Arc::new(Draft::new(Data::Bytes(vec![b'a'; 1_000].into()))),
-        });
-        let wide = Wire::NativeJsonDeflate { window_bits: 15 };
-        let narrow = Wire::NativeJsonDeflate { window_bits: 9 };
-        let shared = Delivery::new(Arc::clone(&message), Duration::ZERO, Duration::ZERO);
-        let of = |delivery: &Delivery, wire| delivery.bytes(&channel, wire).as_ptr();
-        for wire in [Wire::NativeJson, wide, narrow] {
-            assert_eq!(of(&shared, wire), of(&shared, wire), "{wire:?}");
-        }
-        assert_ne!(of(&shared, wide), of(&shared, Wire::NativeJson));
-        assert_eq!(of(&shared, narrow), of(&shared, Wire::NativeJson), "it is longer than the window");
-        let alone = Delivery::read(message, Duration::ZERO);
-        assert_eq!(of(&alone, wide), of(&alone, Wire::NativeJson));
     }
 }

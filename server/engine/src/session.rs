@@ -9,6 +9,7 @@ use fanfare_core::permission::{ClientSubject, decide};
 use fanfare_core::problem::Problem;
 use fanfare_core::{App, Block, Ceiling, ChannelName, ErrorCode, Key, Limit, Operation, Refusal, Signer, Subject};
 use fanfare_protocol::native::CommandKind;
+use serde_json::value::RawValue;
 
 use crate::error::NodeError;
 use crate::limiter::Bucket;
@@ -39,6 +40,8 @@ struct Connected {
     subject: Arc<Subject>,
     expires_ms: Option<u64>,
     generation: u64,
+    /// What others may see of the user. Boxed twice: one word in every connection without, and most are.
+    info: Option<Box<Box<RawValue>>>,
 }
 
 /// What a change, or the passing of time, means for a session.
@@ -81,6 +84,7 @@ impl Session {
             | CommandKind::Refresh(_)
             | CommandKind::Subscribe(_)
             | CommandKind::Unsubscribe { .. }
+            | CommandKind::Presence(_)
             | CommandKind::History(_)
             | CommandKind::Ping => (&mut self.commands, Limit::CommandRate),
         };
@@ -97,13 +101,13 @@ impl Session {
     /// # Errors
     /// When the app gives nothing to clients without one.
     pub fn start(&mut self, app: &App, token: Option<VerifiedToken>, generation: u64) -> Result<(), NodeError> {
-        let (subject, expires_ms) = match token {
-            Some(token) => (token.subject, Some(token.expires_ms)),
-            None if app.admits_anonymous() => (ClientSubject::default(), None),
+        let (subject, expires_ms, info) = match token {
+            Some(token) => (token.subject, Some(token.expires_ms), token.info),
+            None if app.admits_anonymous() => (ClientSubject::default(), None, None),
             None => return Err(NodeError::TokenMissing),
         };
         let subject = Arc::new(Subject::Client(Box::new(subject)));
-        self.connected = Some(Box::new(Connected { subject, expires_ms, generation }));
+        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info: info.map(Box::new) }));
         Ok(())
     }
 
@@ -119,6 +123,7 @@ impl Session {
         if let Some(connected) = &mut self.connected {
             connected.subject = Arc::new(Subject::Client(Box::new(token.subject)));
             connected.expires_ms = Some(token.expires_ms);
+            connected.info = token.info.map(Box::new);
         }
         Ok(())
     }
@@ -187,6 +192,12 @@ impl Session {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.connected.as_ref().map_or(0, |connected| connected.generation)
+    }
+
+    /// What others may see of the user.
+    #[must_use]
+    pub fn info(&self) -> Option<&RawValue> {
+        self.connected.as_ref().and_then(|connected| connected.info.as_deref().map(|info| &**info))
     }
 
     /// When the token expires.

@@ -4,6 +4,8 @@
 mod link;
 #[path = "simulation/node.rs"]
 mod node;
+#[path = "simulation/presence.rs"]
+mod presence;
 #[path = "simulation/pressure.rs"]
 mod pressure;
 #[path = "simulation/resume.rs"]

@@ -132,7 +132,7 @@ impl Default for Node {
     }
 }
 
-/// What the in-memory broker keeps.
+/// What is kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Memory {
@@ -140,11 +140,13 @@ pub(crate) struct Memory {
     pub(crate) history_bytes_max: u64,
     /// Channels that are remembered.
     pub(crate) channels_max: u64,
+    /// Bytes of members present, over all apps.
+    pub(crate) presence_bytes_max: u64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { history_bytes_max: 1024 * 1024 * 1024, channels_max: 2_000_000 }
+        Self { history_bytes_max: 1024 * 1024 * 1024, channels_max: 2_000_000, presence_bytes_max: 1024 * 1024 * 1024 }
     }
 }
 

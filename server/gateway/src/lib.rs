@@ -25,6 +25,7 @@ mod failure;
 mod history;
 mod options;
 mod path;
+mod presence;
 mod publish;
 mod revocations;
 mod sdk;
@@ -111,6 +112,8 @@ fn documented() -> OpenApiRouter<Context> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(socket::open))
         .routes(routes!(publish::publish, history::history))
+        .routes(routes!(presence::read))
+        .routes(routes!(presence::enter, presence::remove))
         .routes(routes!(batch::batch))
         .routes(routes!(channels::channels))
         .routes(routes!(disconnect::disconnect))

@@ -168,6 +168,14 @@ impl Faults {
         Ok(number)
     }
 
+    /// Reads true or false.
+    pub(crate) fn bool(&mut self, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<bool>, JsonError> {
+        if !self.is(reader, at, Kind::Bool)? {
+            return Ok(None);
+        }
+        Ok(Some(reader.skip()? == "true"))
+    }
+
     /// Reads one of some words.
     pub(crate) fn word<T: Copy>(
         &mut self,

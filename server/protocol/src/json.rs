@@ -5,11 +5,13 @@
 //! surrogate pairs, which some parsers refuse and others replace. [`Reader`] walks a text once and hands out pieces of
 //! it, so that a payload is checked without becoming a tree. Numbers may be of any size: only who needs one reads it.
 
+mod member;
 mod reader;
 mod write;
 
 use fanfare_core::{ErrorCode, Problem};
 
+pub(crate) use member::{member_hint, write_member};
 pub use reader::{Kind, Reader};
 pub use write::write_message;
 pub(crate) use write::{Form, message_hint, number, text, write_body};

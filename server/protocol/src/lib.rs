@@ -20,6 +20,7 @@ pub mod draft;
 mod fields;
 pub mod frame;
 pub mod json;
+pub mod member;
 pub mod native;
 pub mod websocket;
 

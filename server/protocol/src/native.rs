@@ -12,12 +12,16 @@ mod transcripts;
 mod write;
 
 pub use command::{
-    Command, CommandError, CommandKind, Connect, Direction, History, Refresh, Rewind, Start, Subscribe, Token,
+    Command, CommandError, CommandKind, Connect, Direction, History, Presence, PresenceAction, PresenceGet, Refresh,
+    Rewind, Start, Subscribe, Token,
 };
 pub use control::push_disconnected;
-pub use parse::{COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse};
+pub use parse::{
+    COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, PRESENCE_LIMIT_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse,
+};
 pub use write::{
-    Gap, GapReason, Hello, HistoryOk, PublishedOk, Recovery, Reply, SubscribedOk, error, push_message, push_reconnect,
+    Gap, GapReason, Hello, HistoryOk, PresenceDiff, PresenceEnded, PresencePage, PublishedOk, Recovery, Reply,
+    SubscribedOk, error, push_message, push_presence, push_presence_diff, push_presence_ended, push_reconnect,
     push_recovery, push_unsubscribed, reply,
 };
 

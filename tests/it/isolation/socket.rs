@@ -67,6 +67,12 @@ const ROWS: &[Row] = &[
         at_home: Own,
     },
     Row {
+        command: "presence",
+        body: |_| Ok(json!({ "channel": CHANNEL, "action": "get" })),
+        anonymous: Refused("forbidden"),
+        at_home: Own,
+    },
+    Row {
         command: "history",
         body: |world| Ok(json!({ "channel": CHANNEL, "from": world.position })),
         anonymous: Refused("forbidden"),

@@ -15,12 +15,15 @@ use serde_json::{Value, json};
 /// The victim's channel that nobody without rights may touch. Everybody may use `demo:**`, as in every new app.
 pub(super) const CHANNEL: &str = "room:9";
 
+/// Whom the victim's backend has entered there.
+const MEMBER: &str = "canary-member";
+
 /// What every name and text of the victim holds, so that any of them is found in an answer.
 const CANARY: &str = "canary";
 
 /// Everything a key may do.
 pub(super) fn everything() -> Value {
-    json!({ "**": ["subscribe", "publish", "history", "sign", "manage"] })
+    json!({ "**": ["subscribe", "publish", "presence", "presence.read", "history", "sign", "manage"] })
 }
 
 /// The victim, the stranger, and the server they share.
@@ -68,6 +71,8 @@ impl World {
         let revoke = json!({ "token": "canary-token" });
         let revocation = victim.publisher().post("/revocations", &revoke).await?.ok()?;
         let revocation = revocation["id"].as_str().context("a revocation has an id")?.to_owned();
+        let enter = victim.publisher().request(Method::PUT, &format!("/channels/{CHANNEL}/presence/{MEMBER}"));
+        Answer::to(enter.json(&json!({ "data": "canary-data" }))).await?.ok()?;
         let mut listener = victim.connect_as("canary-listener", &[CHANNEL]).await?;
         listener.subscribe(CHANNEL).await?;
         let ended = sign_in(&server, &victim).await?;
@@ -106,6 +111,7 @@ impl World {
             ("{key}", key),
             ("{channel}", CHANNEL),
             ("{revocation}", &self.revocation),
+            ("{member}", MEMBER),
         ];
         ids.iter().fold(template.to_owned(), |path, (name, id)| path.replace(name, id))
     }
@@ -140,7 +146,12 @@ impl World {
             let body = self.victim.get(&path).await?.ok()?;
             state.insert(path, body);
         }
-        for path in ["/channels".to_owned(), "/revocations".to_owned(), format!("/channels/{CHANNEL}/messages")] {
+        for path in [
+            "/channels".to_owned(),
+            "/revocations".to_owned(),
+            format!("/channels/{CHANNEL}/messages"),
+            format!("/channels/{CHANNEL}/presence"),
+        ] {
             let body = self.publisher.get(&path).await?.ok()?;
             state.insert(path, body);
         }

@@ -34,6 +34,8 @@ pub(super) struct Opening {
     channel: ChannelName,
     key: ChannelKey,
     start: native::Start,
+    /// Whether it is told of presence.
+    presence: bool,
 }
 
 impl Connection {
@@ -68,6 +70,7 @@ impl Connection {
                 CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe),
                 CommandKind::Unsubscribe { channel } => self.unsubscribe(id, &channel),
                 CommandKind::Publish(publish) => self.publish(id, *publish),
+                CommandKind::Presence(presence) => self.presence(id, presence),
                 CommandKind::History(history) => self.history(id, history),
                 CommandKind::Ping => {
                     self.answer(id, &Reply::Pong { time: self.node.clock.unix_ms() });
@@ -99,13 +102,16 @@ impl Connection {
 
     /// Hub first, so that deliveries are held; then the broker; then history since the client's position.
     pub(super) fn attach(&mut self, id: u64, subscribe: Subscribe, own: Option<Held>) -> Result<(), NodeError> {
-        let Subscribe { channel, start, .. } = subscribe;
+        let Subscribe { channel, start, presence, .. } = subscribe;
         let app = self.entry.app();
         let subject =
             own.as_ref().map(Held::subject).or_else(|| self.session.subject()).ok_or(NodeError::TokenMissing)?;
         let key = decide(&app, subject, Operation::Subscribe, &channel)?.channel_key();
         if matches!(start, native::Start::Rewind(_)) {
             decide(&app, subject, Operation::History, &channel)?;
+        }
+        if presence {
+            node::may_see(&app, subject, &channel)?;
         }
         self.session.may_subscribe(&channel, &app)?;
         let position = match &start {
@@ -126,7 +132,7 @@ impl Connection {
             native::Start::Rewind(Rewind::Messages(count)) => Start::Last(*count),
             native::Start::Rewind(Rewind::Ms(ms)) => Start::Since(self.node.clock.unix_ms().saturating_sub(*ms)),
         });
-        let opening = Some(Box::new(Opening { id, channel, key: key.clone(), start }));
+        let opening = Some(Box::new(Opening { id, channel, key: key.clone(), start, presence }));
         match self.node.broker.attach(&key) {
             Pending::Ready(Ok(())) => self.request_page(ticket, &key, read, opening),
             Pending::Ready(Err(error)) => self.on_done(Done::Page { ticket, opening, page: Err(error) }),
@@ -229,6 +235,9 @@ impl Connection {
             Some(native::reply(opening.id, &Reply::Subscribed(ok)))
         });
         self.turned(outcome);
+        if opening.presence {
+            self.watch_presence(ticket.slot, &opening.key);
+        }
     }
 
     /// Hands out the next page of a subscription that catches up.
@@ -281,6 +290,7 @@ impl Connection {
             return Err(NodeError::Invalid(Box::new(not_subscribed(channel))));
         };
         self.leave(slot);
+        self.leave_presence(channel);
         self.answer(id, &Reply::Unsubscribed);
         Ok(())
     }

@@ -90,6 +90,7 @@ impl Connection {
         let expires_ms = held.expires_ms();
         self.hold(channel, held);
         self.answer(id, &Reply::Refreshed { expires_ms, resume: None });
+        self.recheck_presence();
         Ok(())
     }
 

@@ -71,14 +71,17 @@ impl Connection {
         } else {
             self.session.start(&app, token, generation)?;
         }
-        if resumed == Some(true) {
-            self.entry.resume(&self.outbox, connection);
-        }
         let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
         let user = subject.sub().map(Into::into);
         let limits = subject.limits(&app.limits);
-        self.entry.registry.identify(&self.outbox, Arc::clone(&subject));
-        self.caller = Some(Caller { entry: Arc::clone(&self.entry), subject, connection: Some(connection) });
+        let caller = Caller { entry: Arc::clone(&self.entry), subject, connection: Some(connection) };
+        if resumed == Some(true) {
+            // Before the link that went before is told: what it does from then on ends nobody's presence.
+            self.node.take_over_presence(&caller, generation);
+            self.entry.resume(&self.outbox, connection);
+        }
+        self.entry.registry.identify(&self.outbox, Arc::clone(&caller.subject));
+        self.caller = Some(caller);
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };
         self.answer(id, &Reply::Connected(Box::new(hello)));

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Node;
 use crate::broker::{Append, Scope};
 use crate::directory::AppEntry;
-use crate::stats::NodeFigures;
+use crate::stats::{NodeFigures, PresenceFigures};
 
 /// The reserved channels on which an app's live figures are published, each second, while somebody listens: at a glance,
 /// and each stage's histogram of the second.
@@ -95,6 +95,12 @@ impl Node {
         self.directory.entry(app).map(|entry| measures(&entry))
     }
 
+    /// How present its users are on this node.
+    #[must_use]
+    pub fn presence_figures(&self, app: AppId) -> Option<PresenceFigures> {
+        self.directory.entry(app).map(|entry| entry.stats.presence())
+    }
+
     /// Its plain counters alone, which cost less to read.
     #[must_use]
     pub fn flow(&self, app: AppId) -> Option<Flow> {
@@ -114,7 +120,9 @@ impl Node {
         let entries = self.directory.entries();
         let mut total = Measures::default();
         entries.iter().for_each(|entry| total.add(&measures(entry)));
-        NodeFigures { apps: entries.len() as u64, total }
+        let presence = entries.iter().map(|entry| entry.stats.presence());
+        let presence = presence.fold(PresenceFigures::default(), PresenceFigures::plus);
+        NodeFigures { apps: entries.len() as u64, total, presence }
     }
 }
 

@@ -69,12 +69,15 @@ fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     told.gauge("apps", "Apps known", figures.apps)?;
     told.gauge("channels", "Channels with a subscriber on this node", *channels)?;
     told.gauge("subscriptions", "Subscriptions of open connections", *subscriptions)?;
+    told.gauge("presence_members", "Members present on channels", figures.presence.members)?;
     told.gauge("draining", "1 while the node takes nobody new", u64::from(node.is_draining()))?;
     told.counter("connects", "Connections opened; pairs with disconnects", flow.connects)?;
     told.counter("messages_in", "Messages accepted from publishers", flow.messages_in)?;
     told.counter("bytes_in", "Bytes of the messages accepted", flow.bytes_in)?;
     told.counter("messages_out", "Messages handed to subscribers' sockets", flow.messages_out)?;
     told.counter("bytes_out", "Bytes of their frames", flow.bytes_out)?;
+    told.counter("presence_in", "Members that entered, and changes of what they say", figures.presence.changes)?;
+    told.counter("presence_out", "Pushes of presence handed to watchers' sockets", figures.presence.pushes)?;
     told.counter("resumed", "Connections that went on with a ticket; pairs with not_resumed", flow.resumed)?;
     told.counter("not_resumed", "Connections whose ticket did not hold", flow.not_resumed)?;
     told.counter("recovered", "Subscriptions resumed without loss; pairs with not_recovered", flow.recovered)?;

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use fanfare_core::id::NodeId;
 use fanfare_core::{Clock as _, ErrorCode, Problem};
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock, TicketKeys};
+use fanfare_engine::{
+    Broker, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
+};
 use fanfare_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -112,6 +114,7 @@ impl DataPlane<'_> {
             connections_max: self.options.node.connections_max,
             connect_within: Duration::from_millis(self.options.node.connect_within_ms),
             ticket_keys: keys.tickets.clone(),
+            presence: MemoryPresenceOptions { bytes_max: memory.presence_bytes_max },
             ..NodeOptions::default()
         };
         let clock = Arc::clone(self.clock);

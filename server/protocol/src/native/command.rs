@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use fanfare_core::{ChannelName, Problem};
+use fanfare_core::{ChannelName, MemberId, Problem};
+use serde_json::value::RawValue;
 
 use super::Publish;
 
@@ -31,6 +32,8 @@ pub enum CommandKind {
     },
     /// Publishes a message.
     Publish(Box<Publish>),
+    /// Enters a channel's presence, changes or ends it, or asks who is there.
+    Presence(Presence),
     /// Reads what was published before.
     History(History),
     /// Asks whether anybody is there.
@@ -39,7 +42,8 @@ pub enum CommandKind {
 
 impl CommandKind {
     /// The commands' names.
-    pub const NAMES: [&str; 7] = ["connect", "refresh", "subscribe", "unsubscribe", "publish", "history", "ping"];
+    pub const NAMES: [&str; 8] =
+        ["connect", "refresh", "subscribe", "unsubscribe", "publish", "presence", "history", "ping"];
 
     /// The channel it concerns.
     #[must_use]
@@ -47,6 +51,7 @@ impl CommandKind {
         match self {
             Self::Subscribe(Subscribe { channel, .. })
             | Self::Unsubscribe { channel }
+            | Self::Presence(Presence { channel, .. })
             | Self::History(History { channel, .. }) => Some(channel),
             Self::Publish(publish) => Some(&publish.channel),
             Self::Refresh(refresh) => refresh.channel.as_ref(),
@@ -102,6 +107,8 @@ pub struct Subscribe {
     pub channel: ChannelName,
     /// From where on.
     pub start: Start,
+    /// Whether to be told who is present, and every change of it.
+    pub presence: bool,
     /// A token for this subscription alone.
     pub token: Option<Token>,
 }
@@ -124,6 +131,52 @@ pub enum Rewind {
     Messages(u32),
     /// So many milliseconds.
     Ms(u64),
+}
+
+/// Enters, changes, ends or reads presence.
+#[derive(Debug, Clone)]
+pub struct Presence {
+    /// The channel; members enter none of Fanfare's own.
+    pub channel: ChannelName,
+    /// What to do there.
+    pub action: PresenceAction,
+}
+
+/// What to do in a channel's presence.
+#[derive(Debug, Clone)]
+pub enum PresenceAction {
+    /// Be there, saying this of oneself.
+    Enter(Option<Box<RawValue>>),
+    /// Say something else.
+    Update(Box<RawValue>),
+    /// Be there no more.
+    Leave,
+    /// Ask who is there.
+    Get(PresenceGet),
+}
+
+/// Which members are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresenceGet {
+    /// Those after this one, `next` of the page before.
+    pub after: Option<MemberId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl PartialEq for Presence {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.action, &other.action) {
+            (PresenceAction::Enter(left), PresenceAction::Enter(right)) => {
+                left.as_deref().map(RawValue::get) == right.as_deref().map(RawValue::get)
+            }
+            (PresenceAction::Update(left), PresenceAction::Update(right)) => left.get() == right.get(),
+            (PresenceAction::Leave, PresenceAction::Leave) => true,
+            (PresenceAction::Get(left), PresenceAction::Get(right)) => left == right,
+            _ => false,
+        };
+        same && self.channel == other.channel
+    }
 }
 
 /// Reads what was published before.

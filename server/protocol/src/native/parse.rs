@@ -1,5 +1,7 @@
 //! Text frames to commands.
 
+mod presence;
+
 use fanfare_core::{ChannelName, ErrorCode, Problem};
 
 use super::command::{
@@ -8,6 +10,8 @@ use super::command::{
 use crate::draft::{Seen, read_with_channel};
 use crate::fields::{Faults, Place, advice};
 use crate::json::{JsonError, Kind, Reader};
+
+pub use presence::PRESENCE_LIMIT_MAX;
 
 /// The most commands in one text frame.
 pub const COMMANDS_MAX: usize = 64;
@@ -122,6 +126,7 @@ fn read_kind(
         "subscribe" => read_subscribe(faults, reader, at)?,
         "unsubscribe" => read_unsubscribe(faults, reader, at)?,
         "publish" => read_with_channel(faults, reader, at)?.map(|publish| CommandKind::Publish(Box::new(publish))),
+        "presence" => presence::read(faults, reader, at)?,
         "history" => read_history(faults, reader, at)?,
         "ping" => {
             faults.object(reader, at, &[], |_, reader, _, _| reader.skip().map(drop))?.then_some(CommandKind::Ping)
@@ -177,12 +182,13 @@ fn read_subscribe(
     at: &Place<'_>,
 ) -> Result<Option<CommandKind>, JsonError> {
     let (mut channel, mut position, mut rewind) = (Seen::default(), Seen::default(), Seen::default());
-    let mut token = None;
-    let known = ["channel", "position", "rewind", "token"];
+    let (mut token, mut presence) = (None, false);
+    let known = ["channel", "position", "rewind", "presence", "token"];
     let is_object = faults.object(reader, at, &known, |faults, reader, name, at| {
         match name {
             "channel" => channel.set(faults.channel(reader, at, ChannelName::parse_any)?),
             "position" => position.set(read_position(faults, reader, at)?),
+            "presence" => presence = faults.bool(reader, at)?.unwrap_or(presence),
             "token" => token = read_token(faults, reader, at)?,
             _ => rewind.set(read_rewind(faults, reader, at)?),
         }
@@ -200,7 +206,7 @@ fn read_subscribe(
         (None, Some(rewind)) => Start::Rewind(rewind),
         (None, None) => Start::Now,
     };
-    Ok(channel.value.map(|channel| CommandKind::Subscribe(Subscribe { channel, start, token })))
+    Ok(channel.value.map(|channel| CommandKind::Subscribe(Subscribe { channel, start, presence, token })))
 }
 
 fn read_rewind(faults: &mut Faults, reader: &mut Reader<'_>, at: &Place<'_>) -> Result<Option<Rewind>, JsonError> {
@@ -315,7 +321,7 @@ mod tests {
         }
     }
 
-    const EXAMPLES: [&str; 10] = [
+    const EXAMPLES: [&str; 14] = [
         r#"{"id":9,"refresh":{"token":"a","channel":"room:9"}}"#,
         r#"{"id":10,"subscribe":{"channel":"room:9","token":"a"}}"#,
         r#"{"id":1,"connect":{"token":"a"}}"#,
@@ -326,6 +332,10 @@ mod tests {
         r#"{"id":6,"publish":{"channel":"room:9","data":{"a":[1,"é"]},"headers":{"a":"b"},"encoding":"base64"}}"#,
         r#"{"id":7,"history":{"channel":"room:9","limit":9}}"#,
         r#"{"id":8,"ping":{}}"#,
+        r#"{"id":9,"presence":{"channel":"room:9","action":"enter","data":{"mood":"up"}}}"#,
+        r#"{"id":10,"presence":{"channel":"room:9","action":"leave"}}"#,
+        r#"{"id":11,"presence":{"channel":"room:9","action":"get","after":"user:ann","limit":9}}"#,
+        r#"{"id":12,"subscribe":{"channel":"room:9","presence":true}}"#,
     ];
 
     proptest! {

@@ -3,6 +3,8 @@
 //! What answers is a puppet with one remembered log for every channel, 1 to 12 at first: it decides nothing that the
 //! protocol says, it only fills the replies.
 
+mod presence;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ const TIME: u64 = 1_700_000_000_000;
 
 struct Puppet {
     log: Vec<Arc<Message>>,
+    present: presence::Present,
     trimmed: bool,
     subscribed: HashSet<ChannelName>,
     out: VecDeque<Frame>,
@@ -46,7 +49,8 @@ fn seq_of(position: &str) -> u64 {
 impl Puppet {
     fn new() -> Self {
         let log = (1..=12).map(|seq| message(seq, None, None, json_draft(&seq.to_string()))).collect();
-        Self { log, trimmed: false, subscribed: HashSet::new(), out: VecDeque::new() }
+        let present = presence::Present::default();
+        Self { log, present, trimmed: false, subscribed: HashSet::new(), out: VecDeque::new() }
     }
 
     fn top(&self) -> u64 {
@@ -84,13 +88,14 @@ impl Puppet {
                 Reply::Unsubscribed
             }
             CommandKind::Publish(publish) => return self.publish(id, *publish),
+            CommandKind::Presence(asked) => return self.presence(id, asked),
             CommandKind::History(asked) => Reply::History(self.history(asked)),
             CommandKind::Ping => Reply::Pong { time: TIME },
         };
         self.out.push_back(reply(id, &answer));
     }
 
-    fn subscribe(&mut self, id: u64, Subscribe { channel, start, token }: Subscribe) {
+    fn subscribe(&mut self, id: u64, Subscribe { channel, start, presence, token }: Subscribe) {
         let (top, mut recovery) = (self.top(), None);
         let expires_ms = token.map(|_| TIME + 3_600_000);
         let seq = match start {
@@ -110,6 +115,9 @@ impl Puppet {
         let ok = SubscribedOk { channel: channel.clone(), lineage: "k3Zx".into(), seq, recovery, expires_ms };
         self.out.push_back(reply(id, &Reply::Subscribed(ok)));
         self.out.extend(self.log.iter().skip(seq as usize).map(|message| push_message(&channel, message)));
+        if presence {
+            self.watch(&channel);
+        }
         self.subscribed.insert(channel);
     }
 
@@ -175,7 +183,7 @@ impl Puppet {
                 let problem = Problem::new(ErrorCode::RateLimited, "More than 50 a second of publish_connection.");
                 self.out.push_back(error(Some(5), &problem.limit(Limit::PublishConnection).retry_after_ms(20)));
             }
-            _ => panic!("nobody taught the puppet that {event}"),
+            _ => self.happens_in_presence(event),
         }
     }
 }
@@ -234,6 +242,7 @@ fn the_transcripts_hold() {
     run("connect.txt", include_str!("transcripts/connect.txt"));
     run("subscribe.txt", include_str!("transcripts/subscribe.txt"));
     run("publish.txt", include_str!("transcripts/publish.txt"));
+    run("presence.txt", include_str!("transcripts/presence.txt"));
     run("history.txt", include_str!("transcripts/history.txt"));
     run("errors.txt", include_str!("transcripts/errors.txt"));
 }

@@ -1,5 +1,7 @@
 //! Answers and pushes to frames.
 
+mod presence;
+
 use std::sync::Arc;
 
 use fanfare_core::id::ConnectionId;
@@ -8,6 +10,8 @@ use fanfare_core::{ChannelName, Message, Problem, Seq};
 
 use crate::frame::Frame;
 use crate::json::{Form, message_hint, number, text, write_body, write_message};
+
+pub use presence::{PresenceDiff, PresenceEnded, PresencePage, push_presence, push_presence_diff, push_presence_ended};
 
 /// Room for an answer without lists or long texts.
 pub(super) const REPLY_BYTES: usize = 256;
@@ -26,6 +30,10 @@ pub enum Reply {
     Unsubscribed,
     /// To publish.
     Published(PublishedOk),
+    /// To presence: who is there.
+    Presence(PresencePage),
+    /// To presence: it was done.
+    PresenceDone,
     /// To history.
     History(HistoryOk),
     /// To ping.
@@ -159,6 +167,7 @@ pub fn reply(id: u64, reply: &Reply) -> Frame {
     let hint = match reply {
         Reply::History(page) => page.messages.iter().map(|message| message_hint(message)).sum(),
         Reply::Connected(hello) => REPLY_BYTES + hello.resume.as_ref().map_or(0, String::len),
+        Reply::Presence(page) => page.hint(),
         _ => 0,
     };
     Frame::text(REPLY_BYTES + hint, |out| {
@@ -169,13 +178,14 @@ pub fn reply(id: u64, reply: &Reply) -> Frame {
         match reply {
             Reply::Connected(hello) => fields.hello(hello),
             Reply::Subscribed(subscribed) => fields.subscribed(subscribed),
-            Reply::Unsubscribed => {}
+            Reply::Unsubscribed | Reply::PresenceDone => {}
             Reply::Published(published) => {
                 fields.text("id", &published.id);
                 fields.text("position", &published.position);
                 fields.text("durability", published.durability);
                 fields.bool("duplicate", published.duplicate);
             }
+            Reply::Presence(page) => fields.presence(page),
             Reply::History(page) => fields.history(page),
             Reply::Pong { time } => fields.number("time", *time),
             Reply::Refreshed { expires_ms, resume } => {
