@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -23,11 +24,13 @@ const client = {
   name: "client",
   setup: ({ onResolve }) => onResolve({ filter: /\/index\.js$/ }, () => ({ path: "./v1.js", external: true })),
 };
+const sizes = [];
 for (const more of [
   { entryPoints: ["src/index.ts"], outfile: "dist/v1.js" },
   { entryPoints: ["src/react.ts"], outfile: "dist/react.js", external: ["react"], plugins: [client] },
 ]) {
   const { outputFiles: [file] } = await build({ ...options, ...more });
+  sizes.push(`${more.outfile} ${(gzipSync(file.contents).length / 1024).toFixed(1)} KiB`);
   // The gateway embeds the client, and is compiled anew for every write.
   if (same(file)) continue;
   mkdirSync(dirname(file.path), { recursive: true });
@@ -38,6 +41,8 @@ execFileSync(process.execPath, [join(typescript, "bin", "tsc"), "--project", "ts
   cwd: here,
   stdio: "inherit",
 });
+// The last line, shown by `cargo xtask sdk`; `test/package.test.ts` holds the first to its budget.
+console.log(`${sizes.join(", ")} compressed`);
 
 function same({ path, contents }) {
   try {

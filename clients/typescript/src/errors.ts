@@ -13,6 +13,7 @@ export type ServerErrorCode =
   | "already_subscribed"
   | "not_subscribed"
   | "id_reused"
+  | "superseded"
   | "connect_first"
   | "protocol_error"
   | "rate_limited"
@@ -30,7 +31,8 @@ export type ServerErrorCode =
   | "token_missing"
   | "token_invalid"
   | "token_expired"
-  | "token_revoked";
+  | "token_revoked"
+  | "resume_invalid";
 
 /** Codes of the client itself. */
 export type ClientErrorCode =

@@ -35,7 +35,7 @@ export class ServerTime {
       for (const run of waiting.splice(0)) run(this.#clock.now() + this.#ahead);
     };
     const ping: Command = { kind: "ping", body: "{}", settle };
-    this.#send(ping);
+    if (!this.#send(ping)) this.reset();
   }
 }
 

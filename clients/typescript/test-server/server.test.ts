@@ -1,83 +1,15 @@
 /** Against a running platform: FANFARE_URL is an app's URL, FANFARE_KEY one of its keys with every capability. */
 import assert from "node:assert/strict";
-import { createHmac, randomUUID } from "node:crypto";
-import { after, before, test } from "node:test";
-import { WebSocket } from "ws";
-import { Fanfare, type FanfareError, type Gap, type Message, type Options, type SocketClass } from "../src/index.js";
+import { before, test } from "node:test";
+import type { Fanfare, FanfareError, Gap, SocketClass } from "../src/index.js";
+import { cap, client, collector, isConnected, post, run, sign, url } from "./platform.js";
 import { CuttableSocket } from "./sockets.js";
-
-const url = need("FANFARE_URL").replace(/\/$/, "");
-const [keyId = "", secret = ""] = need("FANFARE_KEY").split(":");
-const run = randomUUID().slice(0, 8);
-const clients: Fanfare[] = [];
-
-function need(name: string): string {
-  const value = process.env[name];
-  if (value === undefined || value === "") throw new Error(`${name} is not set; cargo xtask run prints it`);
-  return value;
-}
-
-/** What a backend does with any JWT library. */
-function sign(claims: object, options: { secret?: string; lifetime?: number } = {}): string {
-  const now = Math.floor(Date.now() / 1000);
-  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const lifetime = options.lifetime ?? 600;
-  const body = `${part({ alg: "HS256", typ: "JWT", kid: keyId })}.${part({ iat: now, exp: now + lifetime, ...claims })}`;
-  return `${body}.${createHmac("sha256", options.secret ?? secret).update(body).digest("base64url")}`;
-}
-
-const cap = (channel: string, ...operations: string[]) => ({ sub: "ann", ff: { cap: { [channel]: operations } } });
-
-function client(options: Options = {}): Fanfare {
-  const ff = new Fanfare(url, { WebSocket: WebSocket as unknown as SocketClass, ...options });
-  clients.push(ff);
-  return ff;
-}
-
-/** Publishes as a backend does. */
-async function post(channel: string, body: object): Promise<{ id: string; position: string; duplicate: boolean }> {
-  const answer = await fetch(`${url}/channels/${encodeURIComponent(channel)}/messages`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${keyId}:${secret}`, "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  const text = await answer.text();
-  assert.ok(answer.ok, `${answer.status} ${text}`);
-  return JSON.parse(text);
-}
-
-/** A handler that collects, and a promise for having so many. */
-function collector<T = unknown>(): { all: Message<T>[]; handler: (m: Message<T>) => void; has: (n: number) => Promise<void> } {
-  const all: Message<T>[] = [];
-  const waiting: { count: number; done: () => void }[] = [];
-  return {
-    all,
-    handler: (message) => {
-      all.push(message);
-      for (const wait of waiting) if (all.length >= wait.count) wait.done();
-    },
-    has: (count) => (all.length >= count ? Promise.resolve() : new Promise((done) => waiting.push({ count, done }))),
-  };
-}
-
-const isConnected = (ff: Fanfare): Promise<void> =>
-  new Promise((resolve, reject) => {
-    if (ff.state === "connected") return resolve();
-    ff.on("state", ({ state, reason }) => {
-      if (state === "connected") resolve();
-      if (state === "failed") reject(reason);
-    });
-  });
 
 const failure = (ff: Fanfare): Promise<FanfareError> =>
   new Promise((resolve) => void ff.on("state", ({ state, reason }) => state === "failed" && reason && resolve(reason)));
 
 before(async () => {
   await isConnected(client());
-});
-
-after(() => {
-  for (const ff of clients) ff.close();
 });
 
 const options = { timeout: 30_000 };
@@ -240,9 +172,6 @@ test("commands that are wrong get their error, and the connection lives on", opt
 });
 
 test("an app that does not exist is said to be missing", options, async () => {
-  const ff = new Fanfare(url.replace(/app_\w+$/, "app_00000000000000000000000001"), {
-    WebSocket: WebSocket as unknown as SocketClass,
-  });
-  clients.push(ff);
+  const ff = client({}, url.replace(/app_\w+$/, "app_00000000000000000000000001"));
   assert.equal((await failure(ff)).code, "not_found");
 });

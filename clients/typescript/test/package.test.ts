@@ -15,6 +15,14 @@ test("the one file has no imports, is at most 12 KB compressed and exports the c
   assert.deepEqual(Object.keys(built).sort(), ["Fanfare", "FanfareError"]);
 });
 
+test("the hooks import React and the one client, carry no second one, and are small", () => {
+  const file = read("dist/react.js");
+  const imports = [...file.matchAll(/\bfrom\s*"([^"]+)"/g)].map((found) => found[1]);
+  assert.deepEqual([...new Set(imports)].sort(), ["./v1.js", "react"]);
+  const size = gzipSync(file).length;
+  assert.ok(size <= 3 * 1024, `${size} bytes`);
+});
+
 test("there are no dependencies at run time, and the lock names no registry", () => {
   assert.equal(JSON.parse(read("package.json")).dependencies, undefined);
   assert.doesNotMatch(read("package-lock.json"), /"resolved"/);
