@@ -13,6 +13,8 @@ export type ServerErrorCode =
   | "already_subscribed"
   | "not_subscribed"
   | "id_reused"
+  | "not_present"
+  | "presence_off"
   | "superseded"
   | "connect_first"
   | "protocol_error"
