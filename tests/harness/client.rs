@@ -273,6 +273,26 @@ impl Client {
         Ok(value)
     }
 
+    /// The next text frame, or the number and reason of the server's close.
+    ///
+    /// # Errors
+    /// When neither comes in time.
+    pub async fn receive_or_closed(&mut self) -> Result<Result<Value, (u16, String)>> {
+        let value = loop {
+            match timeout(TIMEOUT, self.socket.next()).await.context("nothing comes")? {
+                Some(Ok(Message::Text(text))) => break serde_json::from_str::<Value>(&text)?,
+                Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
+                    return Ok(Err((code.into(), reason.to_string())));
+                }
+                Some(Ok(Message::Close(None))) | None => bail!("the server closed without a reason"),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+        };
+        self.note_push(&value)?;
+        Ok(Ok(value))
+    }
+
     /// Ends the link without a word, as a lost network does. What was seen stays in the journals.
     #[must_use]
     pub fn vanish(mut self) -> Vec<Journal> {

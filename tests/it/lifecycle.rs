@@ -1,6 +1,7 @@
 //! How the server starts, stops, dies and comes back, through its real binary; and its commands.
 
 mod commands;
+mod drain;
 mod embedded;
 mod refused;
 mod stop;

@@ -24,7 +24,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Done::ok()
     })?;
     let release = target().join("release");
-    let mut load = program(release.join("load"), &["run", "--fanfare"]);
-    load.arg(release.join("fanfare")).args(&options.load);
+    // `cargo xtask bench drain …` stops a server under load; everything else measures what work costs.
+    let (what, rest) = match options.load.split_first() {
+        Some((first, rest)) if first == "drain" => ("drain", rest),
+        _ => ("run", &options.load[..]),
+    };
+    let mut load = program(release.join("load"), &[what, "--fanfare"]);
+    load.arg(release.join("fanfare")).args(rest);
     Err(load.exec()).context("start the load generator")
 }

@@ -153,7 +153,7 @@ impl Durability {
 }
 
 /// Where a read starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Start {
     /// Nothing but the top.
     Top,

@@ -23,6 +23,11 @@ impl Chance {
         Self(Mutex::new(rng))
     }
 
+    /// Lends the source, for what needs several numbers.
+    pub(crate) fn with<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The next number.
     pub fn next<T>(&self) -> T
     where

@@ -33,7 +33,7 @@ use crate::broker::{BrokerError, Page};
 use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
-use crate::node::{Handshake, Node};
+use crate::node::{Handshake, MOVE_WITHIN_MS, Node};
 use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
@@ -74,9 +74,12 @@ pub(crate) fn serve<R: Reader>(
         verifying: false,
         blocked: false,
         catch_up: false,
-        retry: false,
+        retrying: false,
+        failures: 0,
+        parting: false,
         close_with: None,
         probed_us: None,
+        probed_s: 0,
         ending: Ending::Lost,
         heard_s: node.second(),
         outbox,
@@ -94,6 +97,8 @@ enum Done {
     Reply(Frame),
     /// A token that the command it came with waited for.
     Verified(Box<(tokens::Then, Result<VerifiedToken, NodeError>)>),
+    /// The wait after a failed read is over.
+    Retry,
     /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
     Page { ticket: Ticket, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
 }
@@ -136,12 +141,18 @@ struct Connection {
     verifying: bool,
     blocked: bool,
     catch_up: bool,
-    /// A read failed: the next tick makes another.
-    retry: bool,
+    /// A read failed, and another waits its time.
+    retrying: bool,
+    /// How many failed in a row.
+    failures: u8,
+    /// The node goes away: nothing more is read, and when what was begun is answered, it ends.
+    parting: bool,
     /// A command ended the session: close with this once its answer is written.
     close_with: Option<ErrorCode>,
     /// A probe is on its way, since this moment: microseconds of the monotonic clock, of which the lowest bits suffice.
     probed_us: Option<NonZeroU32>,
+    /// The same moment in seconds.
+    probed_s: u32,
     /// How it ends, as far as that is known.
     ending: Ending,
     /// When something was last heard.
@@ -173,6 +184,13 @@ impl Connection {
             moved |= self.poll_input(reader, context);
             if let Some(code) = self.close_with.take() {
                 self.close(reader, code);
+            }
+            if self.parting && self.phase == Phase::Open && self.inflight.is_empty() && self.backlog.is_empty() {
+                // What was published by the last commands reaches its publisher too.
+                self.node.hub.run_ready();
+                self.close(reader, ErrorCode::Moving);
+                // Another round: nothing was read while it parted, and the peer's goodbye must be seen.
+                moved = true;
             }
             if self.phase == Phase::Ended {
                 self.outbox.flush();
@@ -208,7 +226,11 @@ impl Connection {
             self.outbox.take_orders().into_iter().for_each(|order| self.obey(order, reader));
         }
         if signals.has(Signal::Drain) {
-            self.close(reader, ErrorCode::Moving);
+            self.ask_to_move(reader);
+        }
+        self.parting |= signals.has(Signal::Part);
+        if signals.has(Signal::Cut) {
+            self.phase = Phase::Ended;
         }
         if signals.has(Signal::Tick) {
             self.tick(reader);
@@ -228,10 +250,21 @@ impl Connection {
                 }
                 self.renew_caller();
                 self.recheck_presence();
-                // A key may end sooner than it did.
-                self.outbox.tick_by(self.end_s());
+                // A key may end sooner than it did, or the heartbeat be a shorter one.
+                if self.session.subject().is_some() {
+                    self.outbox.tick_by(self.due_s(self.node.second()));
+                }
             }
         }
+    }
+
+    /// The node goes away. Who has not connected yet is turned away; the others hear when to go.
+    fn ask_to_move(&mut self, reader: &impl Reader) {
+        if self.session.subject().is_none() {
+            return self.close(reader, ErrorCode::Moving);
+        }
+        let after_ms = self.node.chance.next::<u64>() % MOVE_WITHIN_MS;
+        self.reply(&native::push_reconnect(after_ms));
     }
 
     /// The subject that publishes are judged by is the session's own.
@@ -270,13 +303,14 @@ impl Connection {
                 return;
             }
         }
-        self.catch_up |= std::mem::take(&mut self.retry);
+        self.tell_expiry(now_ms);
         let heartbeat_s = self.heartbeat_s();
-        if now_s >= self.heard_s.saturating_add(heartbeat_s) {
-            if self.probed_us.is_some() {
-                return self.close(reader, ErrorCode::HeartbeatTimeout);
-            }
-            self.probed_us = Some(self.micros());
+        if self.probed_us.is_some() && now_s >= self.probed_s.saturating_add(heartbeat_s) {
+            return self.close(reader, ErrorCode::HeartbeatTimeout);
+        }
+        // Ticks come for other reasons too: one probe is on its way at a time.
+        if self.probed_us.is_none() && now_s >= self.heard_s.saturating_add(heartbeat_s) {
+            (self.probed_us, self.probed_s) = (Some(self.micros()), now_s);
             self.say(reader.ping_frame());
         }
         self.schedule(now_s);
@@ -286,20 +320,24 @@ impl Connection {
         self.entry.peek().heartbeat_ms.div_ceil(1_000).max(1)
     }
 
-    /// Asks for the next tick: when silence would have lasted a heartbeat, when the probe must be answered, or when time
-    /// ends what the token gives.
+    /// Asks for the next tick.
     fn schedule(&self, now_s: u32) {
-        let heartbeat_s = self.heartbeat_s();
-        let silent_s = if self.probed_us.is_some() { now_s } else { self.heard_s };
-        self.outbox.tick_at(silent_s.saturating_add(heartbeat_s).min(self.end_s()).max(now_s + 1));
+        self.outbox.tick_at(self.due_s(now_s));
     }
 
-    /// The second in which time ends what the token gives. A tick that comes too early in it asks for the next.
-    fn end_s(&self) -> u32 {
-        self.session.ends_ms(&self.entry.peek()).map_or(u32::MAX, |ends_ms| {
-            let left = Duration::from_millis(ends_ms.saturating_sub(self.node.clock.unix_ms()));
-            u32::try_from((self.node.clock.monotonic() + left).as_secs()).unwrap_or(u32::MAX)
-        })
+    /// When something is due next: silence has lasted a heartbeat, the probe must be answered, the token's end is told, or
+    /// time ends what the token gives. A tick that comes too early in that second asks for the next.
+    fn due_s(&self, now_s: u32) -> u32 {
+        let silent_s = if self.probed_us.is_some() { self.probed_s } else { self.heard_s };
+        let ends_ms = self.session.ends_ms(&self.entry.peek()).unwrap_or(u64::MAX);
+        let token_s = self.second_of(ends_ms.min(self.session.tell_ms()));
+        silent_s.saturating_add(self.heartbeat_s()).min(token_s).max(now_s + 1)
+    }
+
+    /// The second of the monotonic clock in which a moment of the wall clock lies.
+    fn second_of(&self, unix_ms: u64) -> u32 {
+        let left = Duration::from_millis(unix_ms.saturating_sub(self.node.clock.unix_ms()));
+        u32::try_from(self.node.clock.monotonic().saturating_add(left).as_secs()).unwrap_or(u32::MAX)
     }
 
     fn poll_inflight(&mut self, context: &mut Context<'_>) -> bool {
@@ -360,7 +398,7 @@ impl Connection {
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
         let keeps_up = || self.backlog.is_empty() && !self.is_busy();
-        if self.phase == Phase::Ended || (self.phase == Phase::Open && !keeps_up()) {
+        if self.phase == Phase::Ended || (self.phase == Phase::Open && (self.parting || !keeps_up())) {
             return false;
         }
         let mut pongs = Vec::new();

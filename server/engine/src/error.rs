@@ -84,6 +84,12 @@ pub enum NodeError {
     /// The broker cannot take it.
     #[error(transparent)]
     Broker(BrokerError),
+    /// More connections come at once than the node takes.
+    #[error("more connections come than this node takes at once")]
+    Paced {
+        /// When this one has a place.
+        retry_after_ms: u64,
+    },
     /// The node sheds load.
     #[error("the node is overloaded")]
     Overloaded,
@@ -142,7 +148,7 @@ impl NodeError {
             Self::Invalid(problem) => problem.code,
             Self::Broker(BrokerError::Unknown) => ErrorCode::OutcomeUnknown,
             Self::Broker(_) => ErrorCode::StorageUnavailable,
-            Self::Overloaded => ErrorCode::Overloaded,
+            Self::Paced { .. } | Self::Overloaded => ErrorCode::Overloaded,
         }
     }
 
@@ -165,6 +171,7 @@ impl NodeError {
             Self::Invalid(problem) => (**problem).clone(),
             Self::Rate { limit, retry_after_ms, .. } => told().limit(*limit).retry_after_ms(*retry_after_ms),
             Self::Full { limit, .. } | Self::TooLarge { limit, .. } => told().limit(*limit),
+            Self::Paced { retry_after_ms } => told().retry_after_ms(*retry_after_ms),
             Self::Draining => told().retry_after_ms(100),
             Self::NotReady | Self::Overloaded => told().retry_after_ms(1_000),
             Self::Broker(error) if *error != BrokerError::Unknown => told().retry_after_ms(1_000),

@@ -10,6 +10,7 @@
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
 //! and `outbox`, or keep anything without a bound.
 
+mod admission;
 pub mod broker;
 pub mod bus;
 pub mod caller;
@@ -23,6 +24,7 @@ pub mod limiter;
 pub mod node;
 pub mod outbox;
 pub mod presence;
+mod reads;
 mod registry;
 pub mod session;
 pub mod stats;
@@ -39,8 +41,8 @@ pub use clock::SystemClock;
 pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use node::{
-    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, EnterUser, Handshake, HistoryPage, HistoryQuery,
-    LogError, MintRequest, Node, NodeOptions, PresenceQuery, Published, Quota, RevocationLog,
+    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryPage,
+    HistoryQuery, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

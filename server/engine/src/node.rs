@@ -1,6 +1,7 @@
 //! The node: every operation of REST and of sockets comes through here, in the order authorize → limit → validate →
 //! broker.
 
+mod drain;
 mod figures;
 mod history;
 mod manage;
@@ -17,14 +18,15 @@ use fanfare_core::permission::decide;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
 use fanfare_core::{
-    App, Block, Capabilities, ChannelKey, ChannelName, Clock, Draft, ErrorCode, Limit, Lineage, Operation, Position,
-    Problem, Refusal, Signer, Subject,
+    App, Block, Capabilities, ChannelKey, ChannelName, Clock, Draft, ErrorCode, Limit, LimitValue, Lineage, Operation,
+    Position, Problem, Refusal, Signer, Subject,
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Admission;
 use crate::broker::{Append, Appended, Broker, Deliver, Durability, Pending};
 use crate::bus::{Bus, LocalBus};
 use crate::caller::Caller;
@@ -33,14 +35,17 @@ use crate::connection;
 use crate::directory::{AppEntry, ConnectionPermit, Directory, Population};
 use crate::error::NodeError;
 use crate::hub::Hub;
-use crate::outbox::{Outbox, Signal, Wire};
+use crate::outbox::{Outbox, Wire};
 use crate::presence::{BATCH, Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
+use crate::reads::Reads;
 use crate::stats::AppStats;
 use crate::ticket::TicketKeys;
 use crate::token::{self, Claims, VerifiedToken};
 use crate::transport::{Reader, Sink};
 use crate::turn;
 
+pub use drain::DrainOptions;
+pub(crate) use drain::MOVE_WITHIN_MS;
 pub use history::{Direction, HistoryPage, HistoryQuery};
 pub(crate) use presence::{EnterClient, may_be_present, may_see};
 pub use presence::{EnterUser, PresenceQuery};
@@ -51,6 +56,8 @@ pub use revocations::{Backend, LogError, RevocationLog};
 pub struct NodeOptions {
     /// Connections this node takes over all apps. Default 100,000.
     pub connections_max: u64,
+    /// How many connections it lets in a second, and at once. Default 5,000 and 10,000.
+    pub connect_rate: LimitValue,
     /// How long a client may take until its `connect`. Default 5 s.
     pub connect_within: Duration,
     /// What seals resume tickets, the same on every node. `None`, the default, makes a key: tickets then hold on this
@@ -66,6 +73,7 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             connections_max: 100_000,
+            connect_rate: LimitValue::rate(5_000, 10_000),
             connect_within: Duration::from_secs(5),
             ticket_keys: None,
             presence: MemoryPresenceOptions::default(),
@@ -83,9 +91,11 @@ pub struct Node {
     pub(crate) presence: Arc<dyn Presence>,
     pub(crate) memberships: Memberships,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) reads: Arc<Reads>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) population: Population,
+    admission: Admission,
     pub(crate) chance: Chance,
     revocations: OnceLock<Arc<dyn RevocationLog>>,
     position_key: PositionKey,
@@ -211,8 +221,10 @@ impl Node {
             directory,
             hub: Hub::new(Arc::clone(&clock), tasks.clone()),
             broker,
+            reads: Arc::default(),
             clock,
             population: Population::default(),
+            admission: Admission::default(),
             revocations: OnceLock::new(),
             position_key,
             ticket_keys,
@@ -473,8 +485,20 @@ impl Node {
         {
             return self.counted(&entry, Err(NodeError::Origin(origin.chars().take(200).collect())));
         }
+        let now = self.clock.monotonic();
         let place = self.population.enter(self.options.connections_max)?;
-        self.counted(&entry, entry.admit(self.clock.monotonic(), place))
+        let permit = self.counted(&entry, entry.admit(now, place))?;
+        // Last: what an app's own limits refuse takes no place from others. The token is looked at only after this.
+        self.admission
+            .admit(now, self.options.connect_rate, self.chance.next())
+            .map_err(|retry_after_ms| NodeError::Paced { retry_after_ms })?;
+        Ok(permit)
+    }
+
+    /// Connections that were told to come a little later, because too many came at once.
+    #[must_use]
+    pub fn paced(&self) -> u64 {
+        self.admission.refused()
     }
 
     /// One connection's whole life, from the answered handshake to the closed socket. What it returns is as small as the
@@ -524,34 +548,6 @@ impl Node {
     /// The second of the monotonic clock.
     pub(crate) fn second(&self) -> u32 {
         u32::try_from(self.clock.monotonic().as_secs()).unwrap_or(u32::MAX - 1)
-    }
-
-    /// Takes nobody new, tells every connection that the node goes away, and waits until they are gone or time is up.
-    pub async fn drain(&self, within: Duration) {
-        self.draining.cancel();
-        for entry in self.directory.entries() {
-            entry.signal_all(Signal::Drain);
-        }
-        self.tasks.close();
-        let gone = async {
-            let mut look = tokio::time::interval(Duration::from_millis(20));
-            while self.population.count() > 0 {
-                look.tick().await;
-            }
-            self.tasks.wait().await;
-        };
-        if tokio::time::timeout(within, gone).await.is_err() {
-            tracing::warn!(
-                connections = self.population.count(),
-                "connections were left when the time to drain was over"
-            );
-        }
-    }
-
-    /// Whether the node takes new connections.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
     }
 
     /// Connections of this node, over all apps.

@@ -50,7 +50,7 @@ pub(crate) enum Signal {
     Recheck = 1,
     /// Something is due: heartbeat, expiry, deadline.
     Tick = 2,
-    /// The node is going away.
+    /// The node is going away: it is time to say so.
     Drain = 4,
     /// Bytes wait for the socket.
     Blocked = 8,
@@ -60,6 +60,10 @@ pub(crate) enum Signal {
     Superseded = 32,
     /// An order came from outside.
     Ordered = 64,
+    /// The node is going away: finish what was begun, then end.
+    Part = 128,
+    /// The node's time is over: end at once.
+    Cut = 256,
 }
 
 /// The signals that were set.

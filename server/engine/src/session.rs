@@ -42,6 +42,8 @@ struct Connected {
     generation: u64,
     /// What others may see of the user. Boxed twice: one word in every connection without, and most are.
     info: Option<Box<Box<RawValue>>>,
+    /// When to tell the client that its token expires; `u64::MAX` when there is nothing to tell any more.
+    tell_ms: u64,
 }
 
 /// What a change, or the passing of time, means for a session.
@@ -107,7 +109,8 @@ impl Session {
             None => return Err(NodeError::TokenMissing),
         };
         let subject = Arc::new(Subject::Client(Box::new(subject)));
-        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info: info.map(Box::new) }));
+        let info = info.map(Box::new);
+        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info, tell_ms: u64::MAX }));
         Ok(())
     }
 
@@ -204,6 +207,19 @@ impl Session {
     #[must_use]
     pub fn expires_ms(&self) -> Option<u64> {
         self.connected.as_ref().and_then(|connected| connected.expires_ms)
+    }
+
+    /// When the client is to be told that its token expires; `u64::MAX` for never.
+    #[must_use]
+    pub fn tell_ms(&self) -> u64 {
+        self.connected.as_ref().map_or(u64::MAX, |connected| connected.tell_ms)
+    }
+
+    /// Sets when to tell it; once told, `u64::MAX`.
+    pub fn tell_at(&mut self, unix_ms: u64) {
+        if let Some(connected) = &mut self.connected {
+            connected.tell_ms = unix_ms;
+        }
     }
 
     /// Whether one more subscription to this channel may be made.

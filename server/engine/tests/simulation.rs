@@ -12,6 +12,8 @@ mod pressure;
 mod resume;
 #[path = "simulation/schedule.rs"]
 mod schedule;
+#[path = "simulation/storm.rs"]
+mod storm;
 #[path = "simulation/turns.rs"]
 mod turns;
 #[path = "simulation/world.rs"]

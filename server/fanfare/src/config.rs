@@ -122,13 +122,17 @@ pub(crate) struct Public {
 pub(crate) struct Node {
     /// How many, over all apps.
     pub(crate) connections_max: u64,
+    /// How many are let in a second; the others are told when to come again.
+    pub(crate) connects_per_s: u64,
+    /// How many are let in at once after a quiet time.
+    pub(crate) connects_burst: u64,
     /// How long a client may take until its `connect`, in milliseconds.
     pub(crate) connect_within_ms: u64,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { connections_max: 100_000, connect_within_ms: 5_000 }
+        Self { connections_max: 100_000, connects_per_s: 5_000, connects_burst: 10_000, connect_within_ms: 5_000 }
     }
 }
 
@@ -219,16 +223,18 @@ pub(crate) enum LogFormat {
 }
 
 /// How a stop goes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Stop {
     /// How long connections are given to move elsewhere, in milliseconds.
     pub(crate) drain_ms: u64,
+    /// Over what part of it they are told to, in milliseconds.
+    pub(crate) reconnect_window_ms: u64,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { drain_ms: 10_000 }
+        Self { drain_ms: 30_000, reconnect_window_ms: 10_000 }
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use fanfare_control::{Control, Setup};
 use fanfare_core::id::AppId;
-use fanfare_engine::{Node, SystemClock};
+use fanfare_engine::{DrainOptions, Node, SystemClock};
 use fanfare_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 use self::data_plane::DataPlane;
 use crate::banner::Banner;
-use crate::config::Options;
+use crate::config::{Options, Stop};
 use crate::control_plane::{self, Plane};
 use crate::database::{self, Database, reached};
 use crate::feed::FeedStatus;
@@ -298,7 +298,9 @@ impl Server {
     async fn stop(mut self) {
         self.lifecycle.stopping.cancel();
         if let Some(node) = self.node.get() {
-            node.drain(Duration::from_millis(self.options.stop.drain_ms)).await;
+            let Stop { drain_ms, reconnect_window_ms } = self.options.stop;
+            let (within, window) = (Duration::from_millis(drain_ms), Duration::from_millis(reconnect_window_ms));
+            node.drain(DrainOptions { within, window }).await;
         }
         self.lifecycle.soft.cancel();
         if let Some(control) = self.control.get()

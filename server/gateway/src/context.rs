@@ -5,10 +5,13 @@ use std::sync::Arc;
 use fanfare_engine::Node;
 
 use crate::options::Options;
+use crate::refusal::Lingering;
 
 /// The node and how the gateway was set up.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) node: Arc<Node>,
     pub(crate) options: Arc<Options>,
+    /// Places of sockets that are refused.
+    pub(crate) lingering: Lingering,
 }

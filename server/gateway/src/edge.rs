@@ -10,6 +10,7 @@ use axum::body::Body;
 use fanfare_core::Limit;
 use fanfare_engine::{Node, Quota, Sink};
 use fanfare_protocol::websocket;
+use futures_util::future::Either;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
@@ -20,7 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::caller::{Exchange, app_id};
 use crate::failure::tell_left;
-use crate::socket::Accepted;
+use crate::socket::{Accepted, Entry};
 use crate::transport::Link;
 use crate::transport::listener::{Endpoint, Slot};
 use crate::transport::websocket::WebSocketReader;
@@ -67,8 +68,13 @@ impl Endpoint for Gateway {
         reader: WebSocketReader<L>,
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<L> {
-        let Accepted { permit, handshake, bounds: _ } = accepted;
-        self.node.serve_connection(permit, handshake, reader, sink)
+        match accepted.entry {
+            Entry::Open { permit, handshake } => {
+                Either::Left(self.node.serve_connection(permit, handshake, reader, sink))
+            }
+            // In a box, so that it adds nothing to what an open connection weighs.
+            Entry::Refused(refusal) => Either::Right(Box::pin(refusal.tell(reader, sink))),
+        }
     }
 }
 

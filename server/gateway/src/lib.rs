@@ -27,6 +27,7 @@ mod options;
 mod path;
 mod presence;
 mod publish;
+mod refusal;
 mod revocations;
 mod sdk;
 mod socket;
@@ -50,6 +51,7 @@ use utoipa_axum::routes;
 
 use crate::context::Context;
 use crate::edge::Gateway;
+use crate::refusal::Lingering;
 
 pub use options::{HttpOptions, Options};
 pub use transport::listener::bind;
@@ -91,7 +93,7 @@ pub async fn serve(
 fn router(node: &Arc<Node>, options: Options) -> Router {
     let ids = Arc::clone(node);
     let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
-    let context = Context { node: Arc::clone(node), options: Arc::new(options) };
+    let context = Context { node: Arc::clone(node), options: Arc::new(options), lingering: Lingering::default() };
     let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
     guarded(edge, router)
 }

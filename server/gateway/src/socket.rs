@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! URL → app ─▶ handshake ─▶ origin ─▶ limits ─▶ 101 ─▶ Node::serve_connection
+//!                             └─────────┴─ no ─▶ 101 ─▶ the error, and the close with its number
 //! ```
 //!
 //! The app is known before a byte of the tenant's is parsed. A token may come along as a subprotocol
@@ -23,6 +24,7 @@ use http::{HeaderMap, header};
 use crate::caller::{self, Exchange};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::refusal::Refusal;
 use crate::transport::handshake;
 
 /// The subprotocols spoken here, the preferred first.
@@ -30,18 +32,29 @@ const SUBPROTOCOLS: &[&str] = &["fanfare.v1.json"];
 /// What a frame may weigh beyond the largest message: the command around it, and several small ones in one frame.
 const ENVELOPE_BYTES: u64 = 16 * 1024;
 
-/// A socket that may be opened.
+/// A handshake that is answered with 101.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) permit: ConnectionPermit,
-    pub(crate) handshake: Handshake,
+    pub(crate) entry: Entry,
     pub(crate) bounds: websocket::Options,
+}
+
+/// What becomes of its socket.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// It is a connection.
+    Open { permit: ConnectionPermit, handshake: Handshake },
+    /// It is told why not.
+    Refused(Refusal),
 }
 
 /// Open a socket
 ///
 /// The native protocol, specified in `PROTOCOL.md`. Offer the subprotocol `fanfare.v1.json`, or none. The first frame
 /// is `{"id":1,"connect":{"token":"…"}}`; without a token the app's ACL says what anonymous clients may do.
+///
+/// A handshake that is in order is answered with 101 also where an origin, a limit or the node's state refuses it: the
+/// first frame then is the error, `{"error":{…}}`, and the close frame has its number. Browsers show pages nothing else.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/socket",
@@ -76,10 +89,13 @@ pub(crate) async fn open(
         .deflate
         .map_or(Wire::NativeJson, |deflate| Wire::NativeJsonDeflate { window_bits: deflate.window_bits() });
     let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned), wire };
-    let permit = context.node.admit_connection(&app, &client)?;
+    let entry = match context.node.admit_connection(&app, &client) {
+        Ok(permit) => Entry::Open { permit, handshake: client },
+        Err(refused) => Entry::Refused(context.lingering.take(Box::new(refused.problem()))?),
+    };
     let bounds =
         websocket::Options { deflate: accepted.deflate.is_some(), ..bounds(&app, context.options.fragments_max) };
-    exchange.slot.put(Accepted { permit, handshake: client, bounds });
+    exchange.slot.put(Accepted { entry, bounds });
     Ok(handshake::switching(&accepted))
 }
 

@@ -82,8 +82,10 @@ async fn an_expired_token_leaves_its_connection_a_grace_to_bring_another() -> Re
     let mut ann = Client::connect(&owner.app_url(), "ann", Some(&token)).await?;
     let mut left = Client::connect(&owner.app_url(), "ann", Some(&token)).await?;
     assert_eq!(ann.hello["expires_ms"], expires * 1_000);
-    ann.subscribe("room:9").await?;
-    left.subscribe("room:9").await?;
+    for client in [&mut ann, &mut left] {
+        client.subscribe("room:9").await?;
+        assert_eq!(client.push().await?["notice"]["kind"], "token_expiring", "it is told at once of so short a token");
+    }
     // A tick of the node's second or two after the expiry, everything still works.
     until(expires + 2).await?;
     ann.publish("room:9", "still here").await?;
@@ -102,6 +104,40 @@ async fn an_expired_token_leaves_its_connection_a_grace_to_bring_another() -> Re
         ensure!((grace_ends..=grace_ends + 2).contains(&now), "closed at {now}, the grace ends at {grace_ends}");
         ann.publish("room:9", "refreshed in time").await?;
     }
+    Ok(())
+}
+
+/// `FANFARE_LONG` has tokens that live long enough for the notices to be spread.
+#[tokio::test]
+async fn tokens_that_expire_together_are_renewed_in_place_and_nobody_is_disconnected() -> Result<()> {
+    const CLIENTS: usize = 100;
+    let server = Server::start().await?;
+    let owner = server.sign_up().await?;
+    let expires = unix_now() + if env::var_os("FANFARE_LONG").is_some() { 70 } else { 5 };
+    let cap = json!({ "room:*": ["subscribe"] });
+    let sign = |exp: u64| owner.token(&json!({ "sub": "ann", "exp": exp, "ff": { "cap": cap } }));
+    let (first, second) = (sign(expires)?, sign(expires + 600)?);
+    let url = owner.app_url();
+    let live = async || -> Result<()> {
+        let mut client = Client::connect(&url, "ann", Some(&first)).await?;
+        client.subscribe("room:9").await?;
+        let mut notice = client.push().await;
+        for _ in 0..4 {
+            if notice.is_err() {
+                // Nothing came for as long as a test waits. A ping keeps the link; its answer is read past.
+                client.send(r#"{"id":1000000,"ping":{}}"#).await?;
+                client.receive().await?;
+                notice = client.push().await;
+            }
+        }
+        let notice = notice?;
+        ensure!(notice["notice"]["kind"] == "token_expiring", "{notice}");
+        ensure!(notice["notice"]["expires_ms"] == expires * 1_000, "{notice}");
+        client.ok("refresh", json!({ "token": second })).await?;
+        until(expires + 1).await?;
+        client.nothing_came().await
+    };
+    try_join_all((0..CLIENTS).map(|_| live())).await?;
     Ok(())
 }
 

@@ -1,10 +1,14 @@
 //! What is left, and what happens when nothing is.
 
+use std::time::Duration;
+
 use ::harness::answer::Answer;
+use ::harness::client::Client;
 use ::harness::publisher::messages;
-use ::harness::server::Server;
+use ::harness::server::{Options, Server};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::time::{Instant, timeout};
 
 use super::refused_at;
 
@@ -56,6 +60,41 @@ async fn a_key_is_told_how_much_is_left_and_when_to_come_back() -> Result<()> {
     })
     .await?;
     owner.connect_as("ann", &["room:*"]).await.map(drop)
+}
+
+#[tokio::test]
+async fn who_finds_the_door_crowded_is_told_when_to_come_and_then_gets_in() -> Result<()> {
+    let options = Options::default().with("FANFARE_NODE__CONNECTS_PER_S", 20).with("FANFARE_NODE__CONNECTS_BURST", 5);
+    let server = Server::start_with(options).await?;
+    let owner = server.sign_up().await?;
+    let url = owner.app_url();
+    // Opens a socket and connects, waiting as it is told; how often it was sent away, and how long it took.
+    let enter = async || -> Result<(u32, Duration)> {
+        let (begun, mut refused) = (Instant::now(), 0);
+        loop {
+            let mut client = Client::open(&url, "crowd").await?;
+            // It may be closed on us by then.
+            let _ = client.send(r#"{"id":1,"connect":{}}"#).await;
+            let first = client.receive().await?;
+            let Some(error) = first.get("error") else { return Ok((refused, begun.elapsed())) };
+            assert_eq!((&error["code"], &error["retryable"]), (&json!("overloaded"), &json!(true)), "{error}");
+            assert_eq!(client.closed().await?, (4103, "overloaded".to_owned()));
+            let wait_ms = error["retry_after_ms"].as_u64().context("a time to come back")?;
+            ensure!((1..=15_000).contains(&wait_ms), "{wait_ms}");
+            let _ = timeout(Duration::from_millis(wait_ms), std::future::pending::<()>()).await;
+            refused += 1;
+        }
+    };
+    let entered = futures_util::future::try_join_all((0..60).map(|_| enter())).await?;
+    let slowest = entered.iter().map(|(_, took)| *took).max().unwrap_or_default();
+    let refused: u32 = entered.iter().map(|(refused, _)| refused).sum();
+    println!("60 clients at 20 a second: all in after {slowest:?}, sent away {refused} times");
+    ensure!(slowest > Duration::from_secs(2), "the rate holds: {slowest:?}");
+    ensure!(refused >= 50, "{refused}");
+    // A request that is no handshake is answered as HTTP.
+    let plain = Answer::to(::harness::answer::http()?.get(format!("{url}/socket"))).await?;
+    ensure!(plain.status >= 400 && plain.body["code"].is_string(), "{}", plain.body);
+    Ok(())
 }
 
 #[tokio::test]

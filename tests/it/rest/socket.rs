@@ -168,6 +168,7 @@ async fn silence_is_probed_and_then_ended() -> Result<()> {
     let owner = server.sign_up().await?;
     let path = format!("/apps/{}", owner.app);
     let etag = owner.get(&path).await?.header("etag").context("a version")?.to_owned();
+    let mut there = connected(&owner).await?;
     owner.send_if(Method::PATCH, &path, &etag, &json!({ "heartbeat_ms": 5_000 })).await?.ok()?;
     ::harness::eventually("the heartbeat arrives", async || {
         Ok((owner.connect_anonymous().await?.hello["heartbeat_ms"] == 5_000).then_some(()))
@@ -178,6 +179,8 @@ async fn silence_is_probed_and_then_ended() -> Result<()> {
     for raw in [&mut silent, &mut answering] {
         assert_eq!(raw.frame().await?.0, PING);
     }
+    // Who was there before the change is probed as often.
+    assert_eq!(there.frame().await?.0, PING);
     answering.write(&frame(PONG, b"")).await?;
     lively.nothing_came().await?;
     // Who answers goes on; who does not is closed.

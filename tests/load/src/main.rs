@@ -1,12 +1,14 @@
 //! `load`: what Fanfare costs, as a ratio to a program that does nothing but write.
 //!
 //! - `load floor` is that program: one thread, epoll, one ready-made frame for each socket, no protocol, no rights.
+//! - `load drain` stops a server with many connections on it: see [`drain`].
 //! - `load run` starts the floor and Fanfare in turn and drives both by the same client code: see [`scenario`].
 //!
 //! Costs are user + system CPU of the server's process per unit of work, from `/proc`. Times of day and machines differ,
 //! so only ratios within one run say something. Everything is bounded in count and time, and stays on 127.0.0.1.
 
 mod clock;
+mod drain;
 mod fleet;
 mod floor;
 mod measure;
@@ -34,6 +36,11 @@ enum Command {
     Floor,
     /// Measure.
     Run(Options),
+    /// Stop a server with many connections on it, and judge how they end.
+    Drain(drain::Options),
+    /// Be a process of clients for that, by the plan on stdin.
+    #[command(hide = true)]
+    DrainClients,
 }
 
 /// What to measure.
@@ -60,6 +67,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Floor => floor::serve(),
         Command::Run(options) => run(&options),
+        Command::Drain(options) => drain::run(&options),
+        Command::DrainClients => drain::run_clients(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

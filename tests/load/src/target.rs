@@ -61,15 +61,11 @@ impl Target {
 
     /// Starts Fanfare on its embedded defaults, and has its first key sign a token for the channels of this program.
     pub(crate) fn fanfare(binary: &Path) -> Result<Self> {
-        let platform = Platform::start(&Options::new(binary, "load"))?;
-        let key = platform.key.clone().context("the server gave no key")?;
-        let app_url = platform.app_url.clone().context("the server gave no app")?;
-        let (address, path) =
-            app_url.trim_start_matches("http://").split_once('/').context("an app's URL has a path")?;
-        let address = address.replace("localhost", "127.0.0.1").parse()?;
-        let authorization = format!("Basic {}", base64(key.as_bytes()));
-        let rights = json!({ "sub": "load", "cap": { "load:**": ["subscribe", "publish"] } });
-        let token = mint(address, &format!("/{path}/tokens"), &authorization, &rights)?;
+        // What is measured is what a connection costs, not how they are paced.
+        let pace = ["FANFARE_NODE__CONNECTS_PER_S", "FANFARE_NODE__CONNECTS_BURST"];
+        let variables = pace.map(|name| (name.to_owned(), "1000000".to_owned())).into();
+        let platform = Platform::start(&Options { variables, ..Options::new(binary, "load") })?;
+        let Place { address, path, token, authorization } = Place::of(&platform)?;
         let messages = format!("/{path}/channels/{}/messages", wire::channel(0));
         Ok(Self {
             address,
@@ -79,6 +75,34 @@ impl Target {
             rest_publish: wire::rest_publish(&messages, &authorization, &wire::data(0, 128)),
             _process: Process::Fanfare(platform),
         })
+    }
+}
+
+/// The app that a server made at its first start, and who may do what there.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// The app's path, without a slash at either end.
+    pub(crate) path: String,
+    /// Subscribes and publishes on the channels of this program.
+    pub(crate) token: String,
+    /// The key, as a header's value.
+    pub(crate) authorization: String,
+}
+
+impl Place {
+    /// Has the server's first key sign a token.
+    pub(crate) fn of(platform: &Platform) -> Result<Self> {
+        let key = platform.key.clone().context("the server gave no key")?;
+        let app_url = platform.app_url.clone().context("the server gave no app")?;
+        let (address, path) =
+            app_url.trim_start_matches("http://").split_once('/').context("an app's URL has a path")?;
+        let address = address.replace("localhost", "127.0.0.1").parse()?;
+        let authorization = format!("Basic {}", base64(key.as_bytes()));
+        let rights = json!({ "sub": "load", "cap": { "load:**": ["subscribe", "publish"] } });
+        let token = mint(address, &format!("/{path}/tokens"), &authorization, &rights)?;
+        Ok(Self { address, path: path.to_owned(), token, authorization })
     }
 }
 

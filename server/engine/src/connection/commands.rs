@@ -1,6 +1,7 @@
 //! A connection's commands: what each does, and how a subscription catches up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
@@ -25,6 +26,9 @@ use crate::subscription::{Loss, Turned};
 /// Messages and bytes of one catch-up page: bounded frames with live traffic after them.
 const PAGE_MESSAGES: u32 = 256;
 const PAGE_BYTES: u64 = 128 * 1024;
+/// After a failed read, the first wait and the longest.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Below this many waiting bytes a slow client is given the next page.
 const CATCH_UP_BELOW: usize = PUSH_BYTES_MAX / 4;
 
@@ -138,10 +142,10 @@ impl Connection {
             Pending::Ready(Err(error)) => self.on_done(Done::Page { ticket, opening, page: Err(error) }),
             Pending::Later(attached) => {
                 // The read follows the confirmation: what is published in between is pushed and held.
-                let broker = Arc::clone(&self.node.broker);
+                let node = Arc::clone(&self.node);
                 self.inflight.push(Box::pin(async move {
                     let page = match attached.await {
-                        Ok(()) => broker.read(&key, read).wait().await,
+                        Ok(()) => node.read(&key, read).wait().await,
                         Err(error) => Err(error),
                     };
                     Done::Page { ticket, opening, page }
@@ -156,7 +160,7 @@ impl Connection {
     }
 
     fn request_page(&mut self, ticket: Ticket, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
-        match self.node.broker.read(key, read) {
+        match self.node.read(key, read) {
             Pending::Ready(page) => self.on_done(Done::Page { ticket, opening, page }),
             Pending::Later(page) => {
                 self.inflight.push(Box::pin(async move { Done::Page { ticket, opening, page: page.await } }));
@@ -170,6 +174,10 @@ impl Connection {
             Done::Verified(done) => {
                 let (then, verified) = *done;
                 self.on_verified(then, verified);
+            }
+            Done::Retry => {
+                self.retrying = false;
+                self.catch_up = true;
             }
             Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
@@ -194,13 +202,28 @@ impl Connection {
 
     fn continued(&mut self, ticket: Ticket, channel: &Channel, page: Result<Page, BrokerError>) {
         match page {
-            Ok(page) => self.continue_with(ticket, channel.key(), &page),
+            Ok(page) => {
+                self.failures = 0;
+                self.continue_with(ticket, channel.key(), &page);
+            }
             Err(_) => {
-                // The tick, at the latest, tries again.
                 self.outbox.not_read(ticket);
-                self.retry = true;
+                self.read_again();
             }
         }
+    }
+
+    /// A read failed: what is behind is read again after a wait, which grows while reads fail.
+    fn read_again(&mut self) {
+        if std::mem::replace(&mut self.retrying, true) {
+            return;
+        }
+        let wait = retry_after(self.failures, self.node.chance.next());
+        self.failures = self.failures.saturating_add(1);
+        self.inflight.push(Box::pin(async move {
+            pause(wait).await;
+            Done::Retry
+        }));
     }
 
     /// Answers a subscribe command and hands out its first page.
@@ -261,7 +284,7 @@ impl Connection {
 
     /// Reads the next page of every subscription that is behind, while the client keeps up.
     pub(super) fn catch_up(&mut self) -> bool {
-        if !self.catch_up || self.phase != Phase::Open {
+        if !self.catch_up || self.parting || self.phase != Phase::Open {
             return false;
         }
         if let Flushed::Waiting(bytes) = self.outbox.flush()
@@ -355,6 +378,18 @@ impl Connection {
     }
 }
 
+/// How long to wait after so many failures in a row: doubling to a bound, drawn between half and whole so that
+/// connections do not come as one.
+fn retry_after(failures: u8, dice: f64) -> Duration {
+    let whole = RETRY_MIN * 2_u32.pow(u32::from(failures.min(8)));
+    whole.min(RETRY_MAX).mul_f64(dice.mul_add(0.5, 0.5))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a back-off: a broker that failed shall not be asked again at once")]
+async fn pause(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 pub(super) fn not_subscribed(channel: &ChannelName) -> Problem {
     Problem::new(ErrorCode::NotSubscribed, format!("This connection is not subscribed to {channel}."))
 }
@@ -379,4 +414,17 @@ fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: 
 
 fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
     native::push_recovery(key.channel(), &gap(node, key, lost, to), &node.lineage(key, to.lineage), to.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_after_failed_reads_double_to_a_bound_and_differ() {
+        let ms = |failures, dice| retry_after(failures, dice).as_millis();
+        assert_eq!([0, 1, 2, 3].map(|failures| ms(failures, 1.0)), [100, 200, 400, 800]);
+        assert_eq!([5, 9, u8::MAX].map(|failures| ms(failures, 1.0)), [2_000; 3]);
+        assert_eq!((ms(0, 0.0), ms(9, 0.0)), (50, 1_000));
+    }
 }

@@ -97,7 +97,7 @@ impl Connection {
     /// A subscription lives by this token, and ends with it.
     pub(super) fn hold(&mut self, channel: ChannelName, held: Held) {
         self.session.hold(channel, held);
-        self.outbox.tick_by(self.end_s());
+        self.outbox.tick_by(self.due_s(self.node.second()));
     }
 
     fn check_subscribed(&self, channel: &ChannelName) -> Result<(), NodeError> {

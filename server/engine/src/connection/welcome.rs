@@ -16,6 +16,10 @@ use crate::stats::AppStats;
 use crate::ticket::ResumeTicket;
 use crate::token::VerifiedToken;
 
+/// How long before its end a token is told of, at the least and at the most.
+const TELL_AHEAD_MS_MIN: u64 = 30_000;
+const TELL_AHEAD_MS_MAX: u64 = 60_000;
+
 /// Who a client is that connects.
 struct Comeback {
     /// What it may; `None` for an anonymous client.
@@ -89,8 +93,30 @@ impl Connection {
             let span = self.node.clock.monotonic().saturating_sub(arriving.since);
             self.entry.stats.took(Stage::Connect, span, 1);
         }
+        if let Some(expires_ms) = expires_ms {
+            self.session.tell_at(expires_ms.saturating_sub(self.tell_ahead_ms()));
+            // Of a token that lives shorter than that it is told at once.
+            self.tell_expiry(now_ms);
+        }
         self.schedule(self.node.second());
         Ok(resumed)
+    }
+
+    /// How long before its token's end this client is told of it: drawn, so that many tokens that end in one moment are
+    /// not renewed in one.
+    fn tell_ahead_ms(&self) -> u64 {
+        TELL_AHEAD_MS_MIN + self.node.chance.next::<u64>() % (TELL_AHEAD_MS_MAX - TELL_AHEAD_MS_MIN)
+    }
+
+    /// Tells that the token expires, when it is time.
+    pub(super) fn tell_expiry(&mut self, now_ms: u64) {
+        if now_ms < self.session.tell_ms() {
+            return;
+        }
+        self.session.tell_at(u64::MAX);
+        if let Some(expires_ms) = self.session.expires_ms() {
+            self.reply(&native::push_token_expiring(expires_ms));
+        }
     }
 
     /// Who comes, and whether as who they were. Beside a token a ticket only says which connection goes on; one that does
@@ -123,12 +149,16 @@ impl Connection {
 
     /// The connection has a new token.
     pub(super) fn refreshed(&mut self, id: u64, verified: VerifiedToken) -> Result<(), NodeError> {
+        let now_ms = self.node.clock.unix_ms();
         let expires_ms = verified.expires_ms;
         let resume = self.ticket(self.outbox.id(), self.session.generation(), Some(&verified));
         self.session.refresh(verified)?;
         // Commands right behind this one count on the new rights.
         self.renew_caller();
         self.answer(id, &Reply::Refreshed { expires_ms, resume });
+        // A short token is told of at half of its life: told at once, it would be asked for without end.
+        let left_ms = expires_ms.saturating_sub(now_ms);
+        self.session.tell_at(expires_ms - self.tell_ahead_ms().min(left_ms / 2));
         // Rights are diffed in place: what the new token does not give is detached, with the reason.
         self.outbox.signal(Signal::Recheck);
         self.schedule(self.node.second());

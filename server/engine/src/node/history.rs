@@ -6,7 +6,7 @@ use fanfare_core::permission::decide;
 use fanfare_core::{ChannelKey, ChannelName, Message, Operation, Position};
 
 use super::Node;
-use crate::broker::{Page, Pending, Read, Start};
+use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::caller::Caller;
 use crate::error::NodeError;
 
@@ -79,6 +79,17 @@ impl Node {
         self.counted(&caller.entry, outcome)
     }
 
+    /// Reads a page of a channel's log, together with whoever asks for the same at this moment.
+    pub(crate) fn read(&self, key: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>> {
+        self.reads.read(&self.broker, key, read)
+    }
+
+    /// How many pages were asked for, and for how many of them the broker was.
+    #[must_use]
+    pub fn pages(&self) -> (u64, u64) {
+        self.reads.counts()
+    }
+
     fn read_history(
         &self,
         key: &ChannelKey,
@@ -92,7 +103,7 @@ impl Node {
         };
         let messages_max = query.limit.clamp(1, MESSAGES_MAX);
         let read = Read { start, messages_max, bytes_max: BYTES_MAX, now_ms: self.clock.unix_ms() };
-        self.broker.read(key, read).map(|page| page.map_err(NodeError::from))
+        self.read(key, read).map(|page| page.map_err(NodeError::from))
     }
 
     fn history_page(&self, key: &ChannelKey, direction: Direction, from: Option<Position>, page: Page) -> HistoryPage {

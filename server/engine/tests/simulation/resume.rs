@@ -11,14 +11,14 @@ use super::node::{ask, publish, texts};
 use super::world::{World, settle};
 
 /// Sends `connect` on a new link; the link and the answer.
-async fn connect(world: &mut World, connect: Value) -> (Link, Value) {
+pub(crate) async fn connect(world: &mut World, connect: Value) -> (Link, Value) {
     let link = world.link();
     let answer = ask(&link, json!({"id":1,"connect":connect})).await;
     (link, answer)
 }
 
 /// A token of `sub` that lives so long.
-fn token(world: &World, sub: &str, ttl_s: u64) -> String {
+pub(crate) fn token(world: &World, sub: &str, ttl_s: u64) -> String {
     let app = world.node.app(world.app.id).expect("known");
     let caller = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
     let request = MintRequest { sub: Some(sub.into()), ttl_s, ..MintRequest::default() };

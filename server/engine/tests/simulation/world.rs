@@ -13,8 +13,11 @@ use fanfare_core::{
 };
 use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read};
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, BrokerError, Handshake, MemoryBroker, MemoryOptions, Node, NodeOptions, Pending, turn};
+use fanfare_engine::{
+    Broker, BrokerError, Handshake, MemoryBroker, MemoryOptions, Node, NodeError, NodeOptions, Pending, turn,
+};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::link::Link;
@@ -55,6 +58,12 @@ struct RoadState {
     waiting: VecDeque<(ChannelKey, Arc<Message>, Duration)>,
     /// Turns of the scheduler a read takes.
     read_turns: u8,
+    /// Reads have looked and wait here before they answer.
+    gate: Option<Arc<Semaphore>>,
+    /// How many of the next reads fail.
+    failing: u32,
+    /// How many reads were made.
+    reads: u64,
     /// What happens around the next time a channel is let go; it is handed the letting go.
     meanwhile: Option<Meanwhile>,
     dice: u64,
@@ -88,6 +97,21 @@ impl Road {
 
     pub(crate) fn read_turns(&self, turns: u8) {
         self.state().read_turns = turns;
+    }
+
+    /// Reads wait from now on; answers how they are let through.
+    pub(crate) fn gate(&self) -> Arc<Semaphore> {
+        Arc::clone(self.state().gate.insert(Arc::new(Semaphore::new(0))))
+    }
+
+    /// So many of the next reads fail.
+    pub(crate) fn fail_reads(&self, count: u32) {
+        self.state().failing = count;
+    }
+
+    /// How many reads were made so far.
+    pub(crate) fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     pub(crate) fn meanwhile(&self, meanwhile: impl FnOnce(&dyn Fn()) + Send + 'static) {
@@ -129,7 +153,22 @@ impl Broker for Through {
     }
 
     fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>> {
-        let turns = self.0.state().read_turns;
+        let (turns, gate) = {
+            let mut state = self.0.state();
+            state.reads += 1;
+            if state.failing > 0 {
+                state.failing -= 1;
+                return Pending::Ready(Err(BrokerError::Unavailable));
+            }
+            (state.read_turns, state.gate.clone())
+        };
+        if let Some(gate) = gate {
+            let page = self.0.inner.read(channel, read);
+            return Pending::Later(Box::pin(async move {
+                gate.acquire().await.expect("never closed").forget();
+                page.wait().await
+            }));
+        }
         if turns == 0 {
             return self.0.inner.read(channel, read);
         }
@@ -179,6 +218,12 @@ pub(crate) struct World {
 impl World {
     /// A world whose threads end their turns, as the server's do, when the seed is even.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(NodeOptions { seed: Some(seed), ..NodeOptions::default() })
+    }
+
+    /// A world whose node is run so.
+    pub(crate) fn with(options: NodeOptions) -> Self {
+        let seed = options.seed.unwrap_or_default();
         if seed.is_multiple_of(2) {
             turn::end();
         }
@@ -187,7 +232,6 @@ impl World {
         let inner = MemoryBroker::new(MemoryOptions::default(), clock.unix_ms(), chance);
         let state = Mutex::new(RoadState { dice: seed, ..RoadState::default() });
         let road = Arc::new(Road { inner, sink: OnceLock::new(), state });
-        let options = NodeOptions { seed: Some(seed), ..NodeOptions::default() };
         let shared_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
         let broker = Arc::new(Through(Arc::clone(&road)));
         let node = Node::new(options, broker, shared_clock, PositionKey::new([9; 32]));
@@ -211,11 +255,16 @@ impl World {
 
     /// A link that has sent nothing yet.
     pub(crate) fn link(&mut self) -> Link {
+        self.try_link().expect("there is room")
+    }
+
+    /// A link, or why the node does not take it.
+    pub(crate) fn try_link(&mut self) -> Result<Link, NodeError> {
         let (link, app) = (Link::default(), self.node.app(self.app.id).expect("known"));
-        let permit = self.node.admit_connection(&app, &Handshake::default()).expect("there is room");
+        let permit = self.node.admit_connection(&app, &Handshake::default())?;
         let (node, reader, sink) = (Arc::clone(&self.node), link.clone(), Box::new(link.clone()));
         self.connections.spawn(async move { node.serve_connection(permit, Handshake::default(), reader, sink).await });
-        link
+        Ok(link)
     }
 
     /// Applies a change to the app.

@@ -190,7 +190,8 @@ impl Client {
     /// Acts on a frame; says how the connection ends if it does.
     fn take(&mut self, inbound: &Inbound<'_>) -> Result<Option<Ended>> {
         if let Some(error) = &inbound.error {
-            if inbound.id == Some(CONNECT_ID) {
+            // What comes before anything was asked refuses the socket itself.
+            if inbound.id == Some(CONNECT_ID) || (inbound.id.is_none() && !self.welcomed) {
                 return after_problem(error).map(Some);
             }
             let place = inbound.id.and_then(|id| self.place_of(id));

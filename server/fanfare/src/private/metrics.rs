@@ -82,6 +82,10 @@ fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     told.counter("not_resumed", "Connections whose ticket did not hold", flow.not_resumed)?;
     told.counter("recovered", "Subscriptions resumed without loss; pairs with not_recovered", flow.recovered)?;
     told.counter("not_recovered", "Subscriptions told that messages may be missing", flow.not_recovered)?;
+    let (pages_asked, pages_read) = node.pages();
+    told.counter("connects_paced", "Connections told to come later: more came than the node takes", node.paced())?;
+    told.counter("pages_asked", "Pages of history asked for by clients; pairs with pages_read", pages_asked)?;
+    told.counter("pages_read", "Pages the broker was asked for: the others were shared", pages_read)?;
     let Measures { disconnects, errors, rejections, latency, .. } = &figures.total;
     told.words("disconnects", "Connections ended, by the code they were closed with", "reason", disconnects)?;
     told.words("errors", "Requests and commands refused, by code", "code", errors)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use fanfare_core::id::NodeId;
-use fanfare_core::{Clock as _, ErrorCode, Problem};
+use fanfare_core::{Clock as _, ErrorCode, LimitValue, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
     Broker, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
@@ -112,6 +112,7 @@ impl DataPlane<'_> {
         let broker = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
         let options = NodeOptions {
             connections_max: self.options.node.connections_max,
+            connect_rate: LimitValue::rate(self.options.node.connects_per_s, self.options.node.connects_burst),
             connect_within: Duration::from_millis(self.options.node.connect_within_ms),
             ticket_keys: keys.tickets.clone(),
             presence: MemoryPresenceOptions { bytes_max: memory.presence_bytes_max },

@@ -178,7 +178,13 @@ impl Puppet {
                 self.out.push_back(push_unsubscribed(&channel, &Problem::new(ErrorCode::TokenExpired, detail)));
             }
             "the backend disconnects the client" => self.out.push_back(push_disconnected("You signed in elsewhere.")),
-            "the node is drained" => self.out.push_back(push_reconnect(1_500)),
+            "the token has less than a minute" => self.out.push_back(push_token_expiring(TIME + 3_600_000)),
+            "the node is full" => {
+                let detail = "More connections come than this node takes at once.";
+                let problem = Problem::new(ErrorCode::Overloaded, detail).retry_after_ms(1_730);
+                self.out.push_back(error(None, &problem));
+            }
+            "the node is drained" => self.out.push_back(push_reconnect(300)),
             "too much is published" => {
                 let problem = Problem::new(ErrorCode::RateLimited, "More than 50 a second of publish_connection.");
                 self.out.push_back(error(Some(5), &problem.limit(Limit::PublishConnection).retry_after_ms(20)));

@@ -250,6 +250,18 @@ pub fn push_unsubscribed(channel: &ChannelName, problem: &Problem) -> Frame {
     })
 }
 
+/// Tells that the token of the connection expires soon.
+#[must_use]
+pub fn push_token_expiring(expires_ms: u64) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"notice\":{");
+        let mut fields = Fields::new(out);
+        fields.text("kind", "token_expiring");
+        fields.number("expires_ms", expires_ms);
+        out.extend_from_slice(b"}}");
+    })
+}
+
 /// Asks the client to reconnect in a while, before the server goes away.
 #[must_use]
 pub fn push_reconnect(after_ms: u64) -> Frame {
