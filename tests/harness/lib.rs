@@ -27,6 +27,7 @@
 pub mod answer;
 pub mod client;
 pub mod command;
+pub mod jwks;
 pub mod owner;
 pub mod postgres;
 pub mod publisher;

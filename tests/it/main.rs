@@ -8,6 +8,7 @@ mod first_light;
 mod fuzz;
 mod harness;
 mod isolation;
+mod issuers;
 mod lifecycle;
 mod outage;
 mod presence;

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use fanfare_core::id::{KeyId, NodeId};
+use fanfare_core::issuer::ClaimMap;
 use fanfare_core::measures::Measures;
-use fanfare_core::{Limits, Revoked};
-use fanfare_store::{KeptSpan, MasterKey, Span, Store, StoreOptions};
+use fanfare_core::{Capabilities, KeySource, Limits, PublicKey, Revoked};
+use fanfare_store::{KeptSpan, MasterKey, NewIssuer, Span, Store, StoreOptions};
 use harness::store::{Home, MASTER_KEY, Tenant, home, options};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -25,6 +26,17 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
         let (span, measures) = (Span::Hour, Measures { connections: 1, ..Measures::default() });
         let kept = KeptSpan { app: tenant.app.id(), span, start_s: 0, revision: 1, measures: &measures };
         home.store.feed().keep(NodeId::new(1, 1), &[(span, 0)], &[kept]).await?;
+        let key = PublicKey::parse(include_str!("../../server/core/src/public_key/fixtures/ec.pem"))?;
+        let issuer = NewIssuer {
+            name: "id".to_owned(),
+            iss: "https://id.example/".to_owned(),
+            aud: None,
+            source: KeySource::Key(key),
+            ceiling: Capabilities::default(),
+            claims: ClaimMap::default(),
+        };
+        let issuer = tenant.app.create_issuer(issuer).await?;
+        home.store.feed().issuer_fetched(issuer.issuer.id, Err("away")).await?;
     }
     let code = "INSERT INTO welcome_codes (tenant_id, code_hash, created_at) SELECT id, sha256(id), now() FROM tenants";
     sqlx::query(code).execute(&home.behind().await?).await?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use fanfare_core::{Capabilities, ChannelName};
+use fanfare_core::{Capabilities, ChannelName, ErrorCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -265,6 +265,67 @@ pub struct MintTokenResponse {
     /// The token for `connect`.
     #[schema(schema_with = schema::secret)]
     pub token: SecretText,
+    /// When it stops working.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Asks what a token says and whether it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InspectTokenRequest {
+    /// The token. It is neither kept nor logged.
+    #[schema(schema_with = schema::secret)]
+    pub token: SecretText,
+}
+
+/// What a token says and whether it holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InspectTokenResponse {
+    /// Whether a connection with it would be let in now.
+    pub valid: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<TokenProblem>,
+    /// Its header as it stands, believed or not; absent where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub header: Option<serde_json::Value>,
+    /// Its claims as they stand, believed or not; absent where they cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub claims: Option<serde_json::Value>,
+    /// What a token that holds makes of its client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<TokenClient>,
+}
+
+/// Why a token does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenProblem {
+    /// The code with which a connection would be refused.
+    #[schema(schema_with = schema::error_code)]
+    pub code: ErrorCode,
+    /// What is wrong, and what to do.
+    pub detail: String,
+}
+
+/// Whom a token lets in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TokenClient {
+    /// Who signed: the id of a key or of an issuer.
+    pub signer: String,
+    /// The user; absent for an anonymous client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// What it may do, under the ceiling of who signed; absent where the app's ACL decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::capabilities)]
+    pub cap: Option<Capabilities>,
+    /// What who signed may hand on at most.
+    #[schema(schema_with = schema::capabilities)]
+    pub ceiling: Capabilities,
     /// When it stops working.
     pub expires_at: DateTime<Utc>,
 }

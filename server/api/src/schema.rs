@@ -3,9 +3,9 @@
 use fanfare_core::limits::{LimitEffect, Scope, Unit};
 use fanfare_core::measures::Metric;
 use fanfare_core::permission::Layer;
-use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role};
+use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role, TokenAlgorithm};
 use serde::Serialize;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
 
 /// What an id reads like.
 #[must_use]
@@ -30,6 +30,7 @@ ids! {
     tenant_id = "ten", "A tenant.";
     app_id = "app", "An app.";
     key_id = "key", "A key.";
+    issuer_id = "iss", "An issuer.";
     user_id = "usr", "A user.";
     rule_id = "rul", "A rule of the ACL.";
     connection_id = "con", "A connection.";
@@ -129,6 +130,18 @@ pub fn limit_effect() -> Object {
 #[must_use]
 pub fn layer() -> Object {
     words(Layer::ALL, "The layer of permissions that refused.")
+}
+
+/// How an issuer signs.
+#[must_use]
+pub fn token_algorithm() -> Object {
+    words(TokenAlgorithm::ALL, "How an issuer signs.")
+}
+
+/// Ways in which an issuer may sign.
+#[must_use]
+pub fn token_algorithms() -> Array {
+    ArrayBuilder::new().items(token_algorithm()).build()
 }
 
 /// A member's role.

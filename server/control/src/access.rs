@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use axum::extract::{FromRequestParts, Path};
 use fanfare_api::schema;
-use fanfare_core::id::{AppId, KeyId, TenantId};
+use fanfare_core::id::{AppId, IssuerId, KeyId, TenantId};
 use fanfare_core::{ErrorCode, Problem, Role};
 use fanfare_store::{Actor, AppStore, MemberStore, Origin, TenantStore, Token};
 use http::header;
@@ -125,6 +125,19 @@ pub(crate) struct KeyPath {
     /// The key.
     #[param(schema_with = schema::key_id)]
     pub(crate) key: KeyId,
+}
+
+/// The app and the issuer in the path.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct IssuerPath {
+    /// The app.
+    #[expect(dead_code, reason = "documents the parameter; InApp reads it")]
+    #[param(schema_with = schema::app_id)]
+    pub(crate) app: AppId,
+    /// The issuer.
+    #[param(schema_with = schema::issuer_id)]
+    pub(crate) issuer: IssuerId,
 }
 
 /// What stands in the path. An id that is none is answered like one that does not exist.

@@ -31,6 +31,7 @@ use crate::idempotency::IDEMPOTENCY_KEY;
         (name = "Sessions", description = "Signing up, in and out."),
         (name = "Apps", description = "Worlds of their own for channels."),
         (name = "Keys", description = "What backends call with, and sign tokens with."),
+        (name = "Issuers", description = "Whose tokens are taken beside those of keys."),
         (name = "Access", description = "The app's own word on who may do what."),
         (name = "Channel settings", description = "History, echo and idempotency, per pattern."),
         (name = "Limits", description = "What is bounded, and by how much."),

@@ -59,7 +59,7 @@ pub use options::{Options, Rate};
 pub use proxy::{Network, NetworkError};
 pub use state::{Control, Setup};
 
-use routes::{acl, apps, audit, keys, limits, live, sessions, settings, sign_up, statistics};
+use routes::{acl, apps, audit, issuers, keys, limits, live, sessions, settings, sign_up, statistics};
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,6 +78,8 @@ fn operations(options: &Options) -> OpenApiRouter<Control> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::update))
         .routes(routes!(keys::revoke))
+        .routes(routes!(issuers::list, issuers::create))
+        .routes(routes!(issuers::get, issuers::update, issuers::delete))
         .routes(routes!(acl::get, acl::replace))
         .routes(routes!(settings::get, settings::replace))
         .routes(routes!(limits::get))

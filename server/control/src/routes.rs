@@ -3,6 +3,7 @@
 pub(crate) mod acl;
 pub(crate) mod apps;
 pub(crate) mod audit;
+pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod live;

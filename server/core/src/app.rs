@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::acl::Rule;
 use crate::capability::{Capabilities, Operation};
 use crate::channel::ChannelName;
-use crate::id::{AppId, KeyId, TenantId};
+use crate::id::{AppId, IssuerId, KeyId, TenantId};
+use crate::issuer::Issuer;
 use crate::limits::Limits;
 use crate::pattern::NoClaims;
+use crate::permission::Signer;
 use crate::revocation::Revocations;
 use crate::secret::SecretBytes;
 use crate::settings::ChannelSettings;
@@ -118,6 +120,8 @@ pub struct App {
     pub status: AppStatus,
     /// Its keys, revoked ones included for as long as their tokens could live.
     pub keys: Vec<Key>,
+    /// Who else signs tokens for it.
+    pub issuers: Vec<Issuer>,
     /// Its ACL.
     pub rules: Vec<Rule>,
     /// Its channel settings, most specific pattern first.
@@ -137,6 +141,24 @@ impl App {
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&Key> {
         self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// The issuer with this id.
+    #[must_use]
+    pub fn issuer(&self, id: IssuerId) -> Option<&Issuer> {
+        self.issuers.iter().find(|issuer| issuer.id == id)
+    }
+
+    /// What a signer's tokens may do at most; `None` when it may not sign at this moment.
+    #[must_use]
+    pub fn ceiling_of(&self, signer: Signer, unix_ms: u64) -> Option<&Capabilities> {
+        match signer {
+            Signer::Key(id) => {
+                let key = self.key(id).filter(|key| key.is_valid_at(unix_ms));
+                key.map(|key| &key.capabilities).filter(|capabilities| capabilities.anywhere(Operation::Sign))
+            }
+            Signer::Issuer(id) => self.issuer(id).filter(|issuer| issuer.enabled).map(|issuer| &issuer.ceiling),
+        }
     }
 
     /// The settings of a channel: those of the most specific pattern, else the defaults.
@@ -170,6 +192,7 @@ impl App {
             version: 1,
             status: AppStatus::Active,
             keys: Vec::new(),
+            issuers: Vec::new(),
             rules: Vec::new(),
             settings: Vec::new(),
             limits: Limits::default(),

@@ -219,6 +219,10 @@ codes! {
         "A request fails.",
         "A defect of Fanfare. It is logged under the request id.",
         "Try again; report the request id if it stays.";
+    IssuerUnavailable = 4109, "issuer_unavailable", 503, "The issuer's keys are not there yet",
+        "Connecting or refreshing with a token of an issuer is refused for now.",
+        "The issuer's keys are at a URL, and this node has not been able to fetch them yet, or not for a day.",
+        "Come back, waiting longer each time. If it lasts, the issuer, as the control plane shows it, says what is wrong with the URL.";
     // 4200–4299: come back now.
     Moving = 4200, "moving", 503, "The node is going away",
         "The connection is closed, after its work was finished.",
@@ -251,7 +255,7 @@ codes! {
         "Get a new token and reconnect, or refresh in time on the live connection.";
     TokenRevoked = 4403, "token_revoked", 401, "The token was revoked",
         "The connection is closed, or connecting, refreshing or a request is refused.",
-        "The app's backend revoked it, by its id, user, label or age; or the key that signed it was revoked or no longer may sign.",
+        "The app's backend revoked it, by its id, user, label or age; or the key that signed it was revoked or no longer may sign, or its issuer was disabled or deleted.",
         "Sign a new token, with a valid key, for whoever still may have one.";
     SessionExpired = 4404, "session_expired", 401, "You are signed out",
         "The dashboard asks to sign in.",

@@ -15,7 +15,7 @@ use crate::capability::Capabilities;
 use crate::id::IssuerId;
 use crate::public_key::{PublicKey, TokenAlgorithm};
 
-pub use url::{JwksUrl, JwksUrlError};
+pub use url::{Host, JwksUrl, JwksUrlError};
 
 /// The longest `iss` and the longest `aud`, in bytes.
 pub const NAME_BYTES_MAX: usize = 500;

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fanfare_core::id::{AppId, ConnectionId};
+use fanfare_core::id::{AppId, ConnectionId, IssuerId};
 use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Revocation, Revoked, Signer, Subject};
 
 use crate::bus::{Control, What, Whom};
 use crate::error::NodeError;
 use crate::hub::Channel;
+use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
 use crate::limiter::{Left, SharedBucket};
 use crate::outbox::{Outbox, Signal};
 use crate::registry::Registry;
@@ -39,6 +40,7 @@ pub(crate) struct AppEntry {
     connects: SharedBucket,
     requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
     pub(crate) registry: Registry,
+    pub(crate) issuers: IssuerState,
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
@@ -108,6 +110,27 @@ impl Directory {
         self.complete.load(Ordering::Acquire)
     }
 
+    /// Issuers whose keys are at a URL, for whoever fetches them. That a key is wanted is told once.
+    #[must_use]
+    pub fn jwks_issuers(&self) -> Vec<JwksIssuer> {
+        let with_issuers = self.entries().into_iter().filter(|entry| !entry.peek().issuers.is_empty());
+        with_issuers.flat_map(|entry| entry.issuers.to_fetch(&entry.peek())).collect()
+    }
+
+    /// Takes an issuer's fetched keys in. They are used for that issuer of that app, and for as long as its record names
+    /// the URL they came from.
+    pub fn set_issuer_keys(&self, app: AppId, issuer: IssuerId, keys: FetchedKeys) {
+        if let Some(entry) = self.entry(app) {
+            entry.issuers.set(issuer, keys);
+        }
+    }
+
+    /// The fetched keys of an app's issuers.
+    #[must_use]
+    pub fn issuer_keys(&self, app: AppId) -> Vec<(IssuerId, FetchedKeys)> {
+        self.entry(app).map(|entry| entry.issuers.keys(&entry.peek())).unwrap_or_default()
+    }
+
     pub(crate) fn entry(&self, id: AppId) -> Option<Arc<AppEntry>> {
         self.apps.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
@@ -136,6 +159,7 @@ impl AppEntry {
             connects: SharedBucket::default(),
             requests: Mutex::default(),
             registry: Registry::default(),
+            issuers: IssuerState::default(),
             channels: Mutex::default(),
         }
     }

@@ -3,8 +3,9 @@
 //! Read in this order: [`node`] (every operation of REST and sockets comes through [`Node`]), [`hub`] (channels on this
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
-//! reference), [`presence`] (who is on a channel, behind a seam likewise), [`directory`] (apps as snapshots), [`bus`]
-//! (what connections are told from outside, on every node), [`ticket`] (how a client comes back).
+//! reference), [`presence`] (who is on a channel, behind a seam likewise), [`directory`] (apps as snapshots), [`token`] and
+//! [`issuers`] (who a client is), [`bus`] (what connections are told from outside, on every node), [`ticket`] (how a
+//! client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`
@@ -20,6 +21,7 @@ pub mod connection;
 pub mod directory;
 pub mod error;
 pub mod hub;
+pub mod issuers;
 pub mod limiter;
 pub mod node;
 pub mod outbox;
@@ -40,6 +42,7 @@ pub use caller::Caller;
 pub use clock::SystemClock;
 pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
+pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
     Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryPage,
     HistoryQuery, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Published, Quota, RevocationLog,

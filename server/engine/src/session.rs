@@ -343,14 +343,13 @@ fn ceiling(subject: &Subject) -> Option<&Ceiling> {
 /// Takes over what the signer may hand on now. `false` if it may not sign any more.
 fn renew_ceiling(subject: &mut Arc<Subject>, app: &App, now_ms: u64) -> bool {
     let Some(before) = ceiling(subject) else { return true };
-    let Signer::Key(id) = before.signer else { return false };
-    let key = app.key(id).filter(|key| key.is_valid_at(now_ms) && key.capabilities.anywhere(Operation::Sign));
-    let Some(key) = key else { return false };
-    // The key may have been given more or less meanwhile.
-    if key.capabilities != before.capabilities
+    let signer = before.signer;
+    let Some(capabilities) = app.ceiling_of(signer, now_ms) else { return false };
+    // The signer may have been given more or less meanwhile.
+    if *capabilities != before.capabilities
         && let Subject::Client(client) = Arc::make_mut(subject)
     {
-        client.ceiling = Some(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() });
+        client.ceiling = Some(Ceiling { signer, capabilities: capabilities.clone() });
     }
     true
 }

@@ -1,7 +1,7 @@
-//! Channel tokens: JWTs that say what one client may do, signed with a key of the app.
+//! Tokens: JWTs that say what one client may do, signed with a key of the app or by an issuer that it trusts.
 //!
-//! The app is known before a byte of the token is looked at, and its key decides how the token is checked: the
-//! algorithm is pinned by the record, and the header's `alg` is only compared. So a token can neither choose how it is
+//! The app is known before a byte of the token is looked at, and its key, or the key of its issuer, decides how the token
+//! is checked: the algorithm is pinned by the record, and the header's `alg` is only compared. So a token can neither choose how it is
 //! verified nor bring a key of its own, and the same `kid` in two apps means two keys. Nothing of the claims is
 //! believed, or even parsed, before the signature holds. What is refused is told with what to do about it: the person
 //! who reads it is a developer whose backend has just signed its first token.
@@ -14,15 +14,21 @@
 
 mod claims;
 mod header;
+mod issued;
 #[cfg(test)]
 mod tests;
 
-use fanfare_core::id::{KeyId, RevocationId};
+use fanfare_core::id::{IssuerId, KeyId, RevocationId};
 use fanfare_core::permission::ClientSubject;
-use fanfare_core::{App, Capabilities, Ceiling, ErrorCode, Key, Operation, Signer};
+use fanfare_core::{App, Capabilities, Ceiling, ErrorCode, Key, Operation, Signer, TokenAlgorithm};
 use fanfare_protocol::json::JsonError;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::value::RawValue;
+
+use crate::issuers::IssuerState;
+use header::SignedBy;
+
+pub(crate) use issued::{Costly, conclude};
 
 /// The longest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -67,21 +73,48 @@ pub struct VerifiedToken {
     pub info: Option<Box<RawValue>>,
 }
 
-/// Verifies a token against an app at a moment, with the most skew.
+/// Verifies a token against an app at a moment, however long that takes, with nothing known of what issuers keep at URLs.
 ///
 /// # Errors
 /// What is wrong with it and what to do.
 pub fn verify(app: &App, token: &str, now_ms: u64) -> Result<VerifiedToken, TokenError> {
-    verify_within(app, token, now_ms, Skew::default())
+    let issuers = IssuerState::default();
+    match examine(app, &issuers, token, now_ms) {
+        Examined::Settled(outcome) => *outcome,
+        Examined::Costly(work) => conclude(app, &issuers, work.run(), now_ms),
+    }
 }
 
-/// Verifies as [`verify`], with another skew.
-///
-/// # Errors
-/// What is wrong with it and what to do.
-pub fn verify_within(app: &App, token: &str, now_ms: u64, skew: Skew) -> Result<VerifiedToken, TokenError> {
-    let parts = Parts::split(token)?;
-    let id = header::read(parts.header)?;
+/// How far a token was judged without much work.
+#[derive(Debug)]
+pub(crate) enum Examined {
+    /// To the end.
+    Settled(Box<Result<VerifiedToken, TokenError>>),
+    /// Up to a signature that takes a fifth of a millisecond to verify. Whoever has a reactor to run does that elsewhere.
+    Costly(Costly),
+}
+
+/// Judges a token as far as that is cheap: to the end, unless an issuer's key has signed it and it was not seen before.
+pub(crate) fn examine(app: &App, issuers: &IssuerState, token: &str, now_ms: u64) -> Examined {
+    let judged = (|| {
+        let parts = Parts::split(token)?;
+        match header::read(parts.header)? {
+            SignedBy::Key(id) => verify_keyed(app, &parts, id, now_ms, Skew::default()).map(Ok),
+            SignedBy::Issuer { algorithm, kid } => {
+                let candidates = issued::candidates(app, issuers, (algorithm, kid.as_deref()), now_ms)?;
+                issued::begin(app, issuers, (token, &parts), candidates, now_ms)
+            }
+        }
+    })();
+    match judged {
+        Ok(Ok(verified)) => Examined::Settled(Box::new(Ok(verified))),
+        Ok(Err(costly)) => Examined::Costly(costly),
+        Err(error) => Examined::Settled(Box::new(Err(error))),
+    }
+}
+
+/// A token of one of the app's own keys.
+fn verify_keyed(app: &App, parts: &Parts<'_>, id: KeyId, now_ms: u64, skew: Skew) -> Result<VerifiedToken, TokenError> {
     let key = app.key(id).ok_or(TokenError::KeyUnknown(id))?;
     let secret = signing_secret(key, now_ms)?;
     let secret = DecodingKey::from_secret(secret);
@@ -94,7 +127,11 @@ pub fn verify_within(app: &App, token: &str, now_ms: u64, skew: Skew) -> Result<
     let claims = claims::read(parts.claims)?;
     claims.check_time(now_ms, skew)?;
     claims.check_audience(app.id)?;
-    let verified = claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() });
+    not_revoked(app, claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() }))
+}
+
+/// A token holds only until the app's backend revokes it.
+fn not_revoked(app: &App, verified: VerifiedToken) -> Result<VerifiedToken, TokenError> {
     match app.revocations.of(&verified.subject) {
         Some(revocation) => Err(TokenError::Revoked(revocation)),
         None => Ok(verified),
@@ -206,7 +243,7 @@ pub enum TokenError {
     #[error("the token's header has {0:?}, which is not taken; alg, typ and kid are all it needs")]
     HeaderField(&'static str),
     /// Another algorithm.
-    #[error("the token's alg must be \"HS256\": sign it with the key's secret and that algorithm")]
+    #[error("the token's alg must be \"HS256\", with a key's secret, or the algorithm of one of the app's issuers")]
     Algorithm,
     /// Another type.
     #[error("the token's typ must be \"JWT\" or \"ff-ct+jwt\", or left out")]
@@ -233,6 +270,27 @@ pub enum TokenError {
         "the token's signature does not fit the key {0}; sign with the bytes of its whole secret, ffs_ included, not decoded"
     )]
     Signature(KeyId),
+    /// No issuer of the app has such a key.
+    #[error(
+        "no issuer of this app has an {algorithm} key {}; add the issuer, or give it the key", named(.kid.as_deref())
+    )]
+    IssuerKeyUnknown {
+        /// What the header says of the algorithm.
+        algorithm: TokenAlgorithm,
+        /// What the header calls the key.
+        kid: Option<Box<str>>,
+    },
+    /// The keys of an issuer are not there yet.
+    #[error(
+        "the keys of the app's issuer could not be fetched yet; the issuer, as the control plane shows it, says why if it lasts"
+    )]
+    IssuerNotReady,
+    /// The issuer is turned off.
+    #[error("the issuer {0} is disabled")]
+    IssuerDisabled(IssuerId),
+    /// The signature does not fit the key of that name.
+    #[error("the token's signature does not fit the key of that name at the app's issuer {0}")]
+    IssuerSignature(IssuerId),
     /// A claim of the wrong type or out of bounds.
     #[error("the token's {claim} {fault}")]
     Claim {
@@ -271,13 +329,20 @@ pub enum TokenError {
     Unsigned,
 }
 
+fn named(kid: Option<&str>) -> String {
+    kid.map_or_else(|| "without kid".to_owned(), |kid| format!("with the kid {kid}"))
+}
+
 impl TokenError {
     /// The code as told outside.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Expired { .. } => ErrorCode::TokenExpired,
-            Self::KeyRevoked(_) | Self::KeyMayNotSign(_) | Self::Revoked(_) => ErrorCode::TokenRevoked,
+            Self::KeyRevoked(_) | Self::KeyMayNotSign(_) | Self::IssuerDisabled(_) | Self::Revoked(_) => {
+                ErrorCode::TokenRevoked
+            }
+            Self::IssuerNotReady => ErrorCode::IssuerUnavailable,
             _ => ErrorCode::TokenInvalid,
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) memory: Memory,
     /// Kept figures.
     pub(crate) statistics: Statistics,
+    /// How keys of issuers are fetched.
+    pub(crate) jwks: Jwks,
     /// Connections to Postgres.
     pub(crate) store: Pools,
     /// What is logged, and how.
@@ -165,6 +167,26 @@ pub(crate) struct Statistics {
 impl Default for Statistics {
     fn default() -> Self {
         Self { every_ms: 10_000 }
+    }
+}
+
+/// How keys of issuers are fetched from their URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Jwks {
+    /// Hosts that may have addresses which are not public, and other ports than 443: names or addresses as URLs have them.
+    pub(crate) hosts_allowed: Vec<String>,
+    /// How often keys are fetched anew, at most; half of it at least.
+    pub(crate) refresh_ms: u64,
+    /// How long an issuer is left alone after a fetch, whatever tokens ask for. Failures wait longer and longer.
+    pub(crate) fetch_apart_ms: u64,
+    /// How long one fetch may take.
+    pub(crate) timeout_ms: u64,
+}
+
+impl Default for Jwks {
+    fn default() -> Self {
+        Self { hosts_allowed: Vec::new(), refresh_ms: 600_000, fetch_apart_ms: 60_000, timeout_ms: 5_000 }
     }
 }
 
@@ -362,6 +384,7 @@ mod tests {
             "node.",
             "memory.",
             "statistics.",
+            "jwks.",
             "store.",
             "log.",
             "stop.",

@@ -286,9 +286,13 @@ impl SnapshotTask {
     /// Whether the disk took it.
     async fn write(&self) -> bool {
         let directory = self.node.directory();
-        let apps = directory.versions().into_iter().filter_map(|(id, _)| directory.get(id)).collect();
+        let apps: Vec<_> = directory.versions().into_iter().filter_map(|(id, _)| directory.get(id)).collect();
+        let issuers = apps.iter().filter(|app| !app.issuers.is_empty()).map(|app| app.id);
+        let fetched =
+            issuers.flat_map(|app| directory.issuer_keys(app).into_iter().map(move |(id, keys)| (app, id, keys)));
+        let issuer_keys = fetched.collect();
         let taken_ms = self.status.clock.unix_ms();
-        let snapshot = Snapshot { taken_ms, keys: self.keys.clone(), apps };
+        let snapshot = Snapshot { taken_ms, keys: self.keys.clone(), apps, issuer_keys };
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || file.write(&snapshot)).await;
         match written {

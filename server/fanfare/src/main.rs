@@ -17,6 +17,7 @@ mod database;
 mod feed;
 mod figures;
 mod files;
+mod jwks;
 mod lifecycle;
 mod master_key;
 mod migrate;

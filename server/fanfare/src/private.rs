@@ -29,6 +29,7 @@ use self::metrics::Metrics;
 use crate::config::Role;
 use crate::feed::FeedStatus;
 use crate::figures::FiguresStatus;
+use crate::jwks::JwksStatus;
 
 /// A node that has heard nothing of apps for this long says so.
 const SILENT_MAX: Duration = Duration::from_secs(5);
@@ -45,6 +46,7 @@ pub(crate) struct Health {
     pub(crate) node: Arc<OnceLock<Arc<Node>>>,
     pub(crate) feed: Arc<FeedStatus>,
     pub(crate) figures: Arc<FiguresStatus>,
+    pub(crate) jwks: Arc<JwksStatus>,
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) stopping: CancellationToken,
 }
@@ -145,6 +147,7 @@ fn registry(health: &Health) -> Registry {
         node: Arc::clone(&health.node),
         feed: Arc::clone(&health.feed),
         figures: Arc::clone(&health.figures),
+        jwks: Arc::clone(&health.jwks),
     }));
     registry
 }

@@ -34,6 +34,7 @@ use crate::database::{self, Database, reached};
 use crate::feed::FeedStatus;
 use crate::figures::FiguresStatus;
 use crate::files;
+use crate::jwks::JwksStatus;
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::master_key::{self, MasterKeys};
 use crate::private::{self, Health};
@@ -91,6 +92,7 @@ struct Server {
     node: Arc<OnceLock<Arc<Node>>>,
     feed: Arc<FeedStatus>,
     figures: Arc<FiguresStatus>,
+    jwks: Arc<JwksStatus>,
     store: watch::Sender<Option<Store>>,
     control: Arc<OnceLock<Control>>,
     database: Option<Database>,
@@ -136,6 +138,7 @@ impl Server {
             node: Arc::default(),
             feed,
             figures: Arc::default(),
+            jwks: Arc::default(),
             store: watch::Sender::new(None),
             control: Arc::default(),
             database: None,
@@ -172,6 +175,7 @@ impl Server {
                 lifecycle: &self.lifecycle,
                 feed: &self.feed,
                 figures: &self.figures,
+                jwks: &self.jwks,
                 store: self.store.subscribe(),
             };
             let node = plane.start(listeners.gateway.expect("bound for this role")).await?;
@@ -215,6 +219,7 @@ impl Server {
             node: Arc::clone(&self.node),
             feed: Arc::clone(&self.feed),
             figures: Arc::clone(&self.figures),
+            jwks: Arc::clone(&self.jwks),
             store: self.store.subscribe(),
             stopping: self.lifecycle.stopping.clone(),
         };

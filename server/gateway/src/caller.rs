@@ -39,7 +39,7 @@ impl FromRequestParts<Context> for Caller {
         let app = app(parts, context)?;
         let caller = match Credential::read(&parts.headers)? {
             Credential::Key(printed) => node.authenticate_key(&app, &printed)?,
-            Credential::Token(token) => node.authenticate_token(&app, &token)?,
+            Credential::Token(token) => node.authenticate_token(&app, &token).await?,
         };
         let admitted = node.admit_request(&caller);
         if let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() {

@@ -122,6 +122,7 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(revocations::revoke, revocations::list))
         .routes(routes!(revocations::end))
         .routes(routes!(tokens::mint))
+        .routes(routes!(tokens::inspect))
         .routes(routes!(time::time))
 }
 

@@ -1,15 +1,19 @@
-//! `POST /v1/apps/{app}/tokens`: have a key sign a channel token, for backends without a JWT library.
+//! `POST /v1/apps/{app}/tokens`: have a key sign a token, for backends without a JWT library; and `…/inspect`, for
+//! whoever wonders why one does not hold.
 
 use axum::Json;
 use axum::extract::{Request, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
-use fanfare_api::data::{MintTokenRequest, MintTokenResponse};
+use fanfare_api::data::{
+    InspectTokenRequest, InspectTokenResponse, MintTokenRequest, MintTokenResponse, TokenClient, TokenProblem,
+};
 use fanfare_api::server;
 use fanfare_api::{ProblemDocument, SecretText};
-use fanfare_core::{ErrorCode, Problem};
+use fanfare_core::{ErrorCode, Problem, Signer};
 use fanfare_engine::MintRequest;
+use fanfare_engine::token::{TOKEN_BYTES_MAX, VerifiedToken};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -49,6 +53,65 @@ pub(crate) async fn mint(
     let token = context.node.mint_token(&caller, request)?;
     let expires_at = expiry(&token).ok_or(ErrorCode::Internal)?;
     Ok(Json(MintTokenResponse { token: SecretText::new(token), expires_at }))
+}
+
+/// Inspect a token
+///
+/// Says what a token says, whether it holds here and now, and if not, why. Needs a key that may `sign`. Nothing is kept.
+#[utoipa::path(
+    post,
+    path = "/v1/apps/{app}/tokens/inspect",
+    operation_id = "inspect_token",
+    tag = "Tokens",
+    params(("app" = String, Path, description = "The app's id.")),
+    request_body = InspectTokenRequest,
+    responses(
+        (status = 200, description = "What the token says, and whether it holds.", body = InspectTokenResponse),
+        (status = "default", description = "Nothing was inspected.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn inspect(
+    State(context): State<Context>,
+    Caller(caller): Caller,
+    request: Request,
+) -> Result<Json<InspectTokenResponse>, Failure> {
+    let body = body::read(request, context.options.body_bytes_max, &context.options).await?;
+    let InspectTokenRequest { token } = server::parse(&body)?;
+    let token = token.expose().trim();
+    let outcome = context.node.inspect_token(&caller, token).await?;
+    let part = |at| token.split('.').nth(at).filter(|_| token.len() <= TOKEN_BYTES_MAX).and_then(unbelieved);
+    let (header, claims) = (part(0), part(1));
+    let (problem, client) = match outcome {
+        Ok(verified) => (None, Some(client(verified).ok_or(ErrorCode::Internal)?)),
+        Err(error) => {
+            let problem = error.problem();
+            (Some(TokenProblem { code: problem.code, detail: problem.detail }), None)
+        }
+    };
+    Ok(Json(InspectTokenResponse { valid: problem.is_none(), problem, header, claims, client }))
+}
+
+/// A part of a token as it stands, for people to see.
+fn unbelieved(part: &str) -> Option<Value> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+    fanfare_core::json::check(&bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn client(verified: VerifiedToken) -> Option<TokenClient> {
+    let VerifiedToken { subject, expires_ms, signer, .. } = verified;
+    Some(TokenClient {
+        signer: match signer {
+            Signer::Key(key) => key.to_string(),
+            Signer::Issuer(issuer) => issuer.to_string(),
+        },
+        sub: subject.sub.map(Into::into),
+        roles: subject.roles.into_iter().map(Into::into).collect(),
+        cap: subject.capabilities,
+        ceiling: subject.ceiling?.capabilities,
+        expires_at: DateTime::from_timestamp_millis(i64::try_from(expires_ms).ok()?)?,
+    })
 }
 
 fn parse(body: &[u8]) -> Result<MintRequest, Failure> {

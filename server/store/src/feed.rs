@@ -11,19 +11,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use fanfare_core::id::{AppId, KeyId, TenantId};
+use fanfare_core::id::{AppId, IssuerId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
-use fanfare_core::{App, AppStatus, Block, ChannelSettings, Key, KeyState, Limits, Revocations, Rule};
+use fanfare_core::{
+    App, AppStatus, Block, ChannelSettings, Issuer, Key, KeyState, Limits, PublicKey, Revocations, Rule,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::postgres::PgListener;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::limits::Layers;
 use crate::scope::SNAPSHOT;
 use crate::store::Inner;
-use crate::{StoreError, keys, platform_secrets, revocations, tenants};
+use crate::{FetchedKey, StoreError, keys, platform_secrets, revocations, tenants};
 
 /// How many apps are read in one statement.
 const PAGE: i64 = 500;
@@ -79,6 +82,19 @@ struct KeyRow {
     revoked_at: Option<DateTime<Utc>>,
 }
 
+#[derive(FromRow)]
+struct IssuerRow {
+    id: [u8; 16],
+    app_id: [u8; 16],
+    name: String,
+    iss: String,
+    aud: Option<String>,
+    source: Value,
+    ceiling: Value,
+    claims: Value,
+    enabled: bool,
+}
+
 impl Feed {
     /// Every app.
     ///
@@ -102,10 +118,15 @@ impl Feed {
             let Some(last) = rows.last() else { return Ok(apps) };
             version = last.version;
             let mut keys = key_rows(&mut tx, &rows, now).await?;
+            let mut issuers = issuer_rows(&mut tx, &rows).await?;
             let mut revocations = revocation_rows(&mut tx, &rows, now).await?;
             apps.extend(rows.into_iter().map(|row| {
-                let parts = (keys.remove(&row.id).unwrap_or_default(), revocations.remove(&row.id).unwrap_or_default());
-                app(&self.inner, row, parts, now)
+                let owned = Owned {
+                    keys: keys.remove(&row.id).unwrap_or_default(),
+                    issuers: issuers.remove(&row.id).unwrap_or_default(),
+                    revocations: revocations.remove(&row.id).unwrap_or_default(),
+                };
+                app(&self.inner, row, owned, now)
             }));
         }
     }
@@ -118,6 +139,29 @@ impl Feed {
         let mut listener = PgListener::connect_with(&self.inner.feed).await?;
         listener.listen("fanfare_apps").await?;
         Ok(Changes { listener })
+    }
+
+    /// Tells how a fetch of an issuer's keys went, for people to see.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn issuer_fetched(
+        &self,
+        issuer: IssuerId,
+        outcome: Result<&[PublicKey], &str>,
+    ) -> Result<(), StoreError> {
+        let named =
+            |key: &PublicKey| Some(FetchedKey { kid: key.kid.as_deref()?.to_owned(), algorithm: key.algorithm() });
+        let found = outcome.ok().map(|keys| Json(keys.iter().filter_map(named).collect::<Vec<_>>()));
+        let failure = outcome.err().map(|error| error.chars().take(300).collect::<String>());
+        sqlx::query("SELECT feed_issuer_fetched($1, $2, $3, $4)")
+            .bind(issuer.to_bytes())
+            .bind(self.inner.now())
+            .bind(found)
+            .bind(failure)
+            .execute(&self.inner.feed)
+            .await?;
+        Ok(())
     }
 
     /// The key that tags positions.
@@ -229,27 +273,73 @@ async fn revocation_rows(
     Ok(by_app)
 }
 
-fn app(
-    inner: &Inner,
-    row: AppRow,
-    (keys, revocations): (Vec<KeyRow>, Vec<revocations::Row>),
-    now: DateTime<Utc>,
-) -> App {
+async fn issuer_rows(
+    connection: &mut PgConnection,
+    apps: &[AppRow],
+) -> Result<HashMap<[u8; 16], Vec<IssuerRow>>, StoreError> {
+    let ids: Vec<[u8; 16]> = apps.iter().map(|app| app.id).collect();
+    let rows: Vec<IssuerRow> = sqlx::query_as(
+        "SELECT id, app_id, name, iss, aud, source, ceiling, claims, enabled FROM issuers
+         WHERE app_id = ANY($1) ORDER BY id",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    let mut by_app: HashMap<_, Vec<IssuerRow>> = HashMap::new();
+    for row in rows {
+        by_app.entry(row.app_id).or_default().push(row);
+    }
+    Ok(by_app)
+}
+
+/// Rows of other tables that belong to one app.
+struct Owned {
+    keys: Vec<KeyRow>,
+    issuers: Vec<IssuerRow>,
+    revocations: Vec<revocations::Row>,
+}
+
+fn app(inner: &Inner, row: AppRow, Owned { keys, issuers, revocations }: Owned, now: DateTime<Utc>) -> App {
     let (id, tenant) = (AppId::from_bytes(row.id), TenantId::from_bytes(row.tenant_id));
     let version = row.version.cast_unsigned();
     let heartbeat_ms = row.heartbeat_ms.cast_unsigned();
     let origins = row.origins.iter().map(|origin| origin.as_str().into()).collect();
     let keys = keys.into_iter().filter_map(|row| key(inner, id, row)).collect();
+    let issuers = issuers.into_iter().filter_map(|row| issuer(id, row)).collect();
     let revocations = revocations.into_iter().map(revocations::Row::revocation).collect::<Result<_, _>>();
     match revocations.and_then(|revocations| Ok((parts(row, now)?, Revocations::new(revocations)))) {
-        Ok((Parts { status, rules, settings, limits }, revocations)) => {
-            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms, revocations }
-        }
+        Ok((Parts { status, rules, settings, limits }, revocations)) => App {
+            id,
+            tenant,
+            version,
+            status,
+            keys,
+            issuers,
+            rules,
+            settings,
+            limits,
+            origins,
+            heartbeat_ms,
+            revocations,
+        },
         Err(error) => {
             tracing::error!(app.id = %id, %error, "the app cannot be read, so everything in it is forbidden");
             let (status, limits) = (AppStatus::Suspended(Block::All), Limits::default());
             let (rules, settings, revocations) = (Vec::new(), Vec::new(), Revocations::default());
-            App { id, tenant, version, status, keys, rules, settings, limits, origins, heartbeat_ms, revocations }
+            App {
+                id,
+                tenant,
+                version,
+                status,
+                keys,
+                issuers,
+                rules,
+                settings,
+                limits,
+                origins,
+                heartbeat_ms,
+                revocations,
+            }
         }
     }
 }
@@ -305,4 +395,20 @@ fn key(inner: &Inner, app: AppId, row: KeyRow) -> Option<Key> {
         secret_hash: row.secret_hash,
         signing_secret,
     })
+}
+
+/// An issuer that cannot be read is left out: nobody gets in by it, the app's other issuers work.
+fn issuer(app: AppId, row: IssuerRow) -> Option<Issuer> {
+    fn read<T: DeserializeOwned>(stored: Value) -> Result<T, StoreError> {
+        serde_json::from_value(stored).map_err(|error| StoreError::corrupt("issuers", error))
+    }
+    let id = IssuerId::from_bytes(row.id);
+    let parts = (|| Ok::<_, StoreError>((read(row.source)?, read(row.ceiling)?, read(row.claims)?)))();
+    let (source, ceiling, claims) = parts
+        .inspect_err(|error| {
+            tracing::error!(app.id = %app, issuer.id = %id, %error, "the issuer cannot be read and does not work");
+        })
+        .ok()?;
+    let (name, iss, aud) = (row.name.into(), row.iss.into(), row.aud.map(Into::into));
+    Some(Issuer { id, name, iss, aud, source, ceiling, claims, enabled: row.enabled })
 }

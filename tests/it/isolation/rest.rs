@@ -55,6 +55,11 @@ const CONTROL_PLANE: &[Row] = &[
     row("create_key", Owner, |_| json!({ "name": "mallorys" })),
     row("update_key", Owner, |_| json!({ "name": "mallorys" })),
     row("revoke_key", Owner, |_| json!({})),
+    read("list_issuers"),
+    row("create_issuer", Owner, |_| json!({ "name": "mallorys", "iss": "mallory", "key": KEY })),
+    read("get_issuer"),
+    row("update_issuer", Owner, |_| json!({ "enabled": false })),
+    row("delete_issuer", Owner, |_| json!({})),
     read("get_acl"),
     row("replace_acl", Owner, |_| json!({ "rules": [] })),
     read("get_channel_settings"),
@@ -80,9 +85,12 @@ const DATA_PLANE: &[Row] = &[
     read("end_revocation"),
     row("disconnect", Owner, |_| json!({ "all": true })),
     row("mint_token", Owner, |_| json!({ "sub": "mallory", "cap": { "**": ["subscribe"] } })),
+    row("inspect_token", Owner, |world| json!({ "token": forged_token(world).unwrap_or_default() })),
     row("read_time", Asker(&[200]), |_| Value::Null),
 ];
 
+/// A public key that anybody may have.
+const KEY: &str = include_str!("../../../server/core/src/public_key/fixtures/ed.pem");
 const OTHER_PASSWORD: &str = "mallory-guesses-another-phrase-7";
 
 /// An operation of a document.

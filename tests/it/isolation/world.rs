@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) cookie: String,
     /// The id of a rule of the victim's ACL.
     pub(super) rule: String,
+    /// The id of an issuer of the victim.
+    pub(super) issuer: String,
     /// Where the victim's message is in its channel.
     pub(super) position: String,
     /// The id of a revocation of the victim's.
@@ -65,6 +67,10 @@ impl World {
         let own =
             json!({ "pattern": "canary:*", "who": "user:canary", "operations": ["subscribe"], "effect": "allow" });
         let rules = victim.replace_acl(&json!({ "rules": [starter["rules"][0].clone(), own] })).await?;
+        let key = include_str!("../../../server/core/src/public_key/fixtures/ec.pem");
+        let issuer = json!({ "name": "canary-issuer", "iss": "https://canary.example/", "key": key });
+        let issuer = victim.post(&format!("{app}/issuers"), &issuer).await?.ok()?;
+        let issuer = issuer["id"].as_str().context("an issuer has an id")?.to_owned();
         let revoked = victim.create_key("canary-revoked", &everything()).await?;
         revoke(&victim, &revoked).await?;
         let position = victim.publisher().publish(CHANNEL, "canary-message").await?.position;
@@ -82,7 +88,7 @@ impl World {
         let user = victim.get("/session").await?.ok()?["user"]["id"].as_str().context("a user has an id")?.to_owned();
         let mut secrets = vec![CANARY.to_owned(), victim.tenant.clone(), victim.app.clone(), rule.clone(), user];
         secrets.extend([&victim.key, &revoked].into_iter().flat_map(|key| key.split(':')).map(str::to_owned));
-        secrets.push(position.clone());
+        secrets.extend([position.clone(), issuer.clone()]);
         let cookie = sign_in(&server, &stranger).await?;
         let (publisher, http) = (victim.publisher(), reqwest::Client::new());
         Ok(Self {
@@ -93,6 +99,7 @@ impl World {
             ended,
             cookie,
             rule,
+            issuer,
             position,
             revocation,
             listener,
@@ -112,6 +119,7 @@ impl World {
             ("{channel}", CHANNEL),
             ("{revocation}", &self.revocation),
             ("{member}", MEMBER),
+            ("{issuer}", &self.issuer),
         ];
         ids.iter().fold(template.to_owned(), |path, (name, id)| path.replace(name, id))
     }
@@ -139,6 +147,7 @@ impl World {
             format!("/tenants/{tenant}/audit"),
             format!("/apps/{app}"),
             format!("/apps/{app}/keys"),
+            format!("/apps/{app}/issuers"),
             format!("/apps/{app}/acl"),
             format!("/apps/{app}/channel-settings"),
             format!("/apps/{app}/limits"),

@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fanfare_core::channel::is_name_byte;
 use fanfare_core::id::AppId;
+use fanfare_core::issuer::{ClaimMap, ClaimPath};
 use fanfare_core::limits::Unit;
 use fanfare_core::permission::{ClientSubject, Marks};
-use fanfare_core::{Capabilities, Ceiling, Limit, LimitValue, Limits};
+use fanfare_core::{Capabilities, Ceiling, Issuer, Limit, LimitValue, Limits};
 use fanfare_protocol::json::{Fault, JsonError, Reader};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -41,6 +42,7 @@ pub(super) struct Read {
     not_before_s: Option<u64>,
     issued_s: Option<u64>,
     audience: Option<Vec<Box<str>>>,
+    issuer: Option<Box<str>>,
     sub: Option<Box<str>>,
     roles: Vec<Box<str>>,
     capabilities: Option<Capabilities>,
@@ -52,17 +54,45 @@ pub(super) struct Read {
     others: Vec<(Box<str>, Box<str>)>,
 }
 
-/// Reads the claims.
+/// Reads the claims of a token that a key has signed.
 pub(super) fn read(encoded: &str) -> Result<Read, TokenError> {
+    read_fields(&decode(encoded, "claims")?)
+}
+
+/// Reads the claims of a token that an issuer has signed: `iss`, `aud` and the required claims must be what is set on it,
+/// and its map says where the user and its rights lie.
+pub(super) fn read_issued(encoded: &str, issuer: &Issuer) -> Result<Read, TokenError> {
     let json = decode(encoded, "claims")?;
+    let mut read = read_fields(&json)?;
+    let id = issuer.id;
+    if read.issuer.as_deref() != Some(&*issuer.iss) {
+        return Err(claim("iss", format!("is not the one that is set on the issuer {id}")));
+    }
+    if let Some(aud) = &issuer.aud
+        && !read.audience.as_ref().is_some_and(|audience| audience.contains(aud))
+    {
+        return Err(claim("aud", format!("does not hold the one that is set on the issuer {id}")));
+    }
+    for (path, wanted) in &issuer.claims.required {
+        let value = lookup(&json, path)?.and_then(text);
+        if value.as_deref() != Some(&**wanted) {
+            return Err(claim(path.to_string(), format!("is not the text that the issuer {id} requires")));
+        }
+    }
+    read.apply(&json, &issuer.claims)?;
+    Ok(read)
+}
+
+fn read_fields(json: &str) -> Result<Read, TokenError> {
     let mut read = Read::default();
     let mut expires = None;
-    for (name, value) in fields(&json, "claims")? {
+    for (name, value) in fields(json, "claims")? {
         match &*name {
             "exp" => expires = Some(seconds("exp", value)?),
             "nbf" => read.not_before_s = Some(seconds("nbf", value)?),
             "iat" => read.issued_s = Some(seconds("iat", value)?),
             "aud" => read.audience = Some(texts("aud", value)?),
+            "iss" => read.issuer = text(value).map(Into::into),
             "sub" => read.sub = Some(named("sub", value, NAME_BYTES_MAX)?),
             "jti" => read.id = Some(named("jti", value, ID_BYTES_MAX)?),
             "ff" => read.read_ff(value)?,
@@ -127,9 +157,9 @@ impl Read {
         }
         for (name, value) in fields(value, "claims")? {
             match &*name {
-                "cap" => self.capabilities = Some(read_cap(value)?),
+                "cap" => self.capabilities = Some(read_cap("ff.cap", value)?),
                 "roles" => self.roles = texts_within("ff.roles", value, ROLES_MAX, NAME_BYTES_MAX)?,
-                "info" => self.info = Some(RawValue::from_string(object("ff.info", value)?).expect("is read already")),
+                "info" => self.info = Some(raw(object("ff.info", value)?)),
                 "meta" => self.meta = Some(object("ff.meta", value)?.into()),
                 "limits" => self.limits = Some(Box::new(read_limits(value)?)),
                 "labels" => self.labels = texts_within("ff.labels", value, LABELS_MAX, LABEL_BYTES_MAX)?.into(),
@@ -138,6 +168,33 @@ impl Read {
                     return Err(claim(format!("ff.{other}"), format!("is not known; ff has {FF_FIELDS}")));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes from where an issuer's map says. Where it says nothing, what stands in Fanfare's own places counts.
+    fn apply(&mut self, json: &str, map: &ClaimMap) -> Result<(), TokenError> {
+        if let Some(path) = &map.sub {
+            let value = lookup(json, path)?;
+            self.sub = value.map(|value| named(&path.to_string(), value, NAME_BYTES_MAX)).transpose()?;
+        }
+        if !map.roles.is_empty() {
+            self.roles.clear();
+        }
+        for path in &map.roles {
+            if let Some(value) = lookup(json, path)? {
+                self.roles.extend(read_roles(&path.to_string(), value)?);
+            }
+        }
+        if self.roles.len() > ROLES_MAX {
+            return Err(claim("roles", format!("are more than {ROLES_MAX}")));
+        }
+        if let Some(path) = &map.cap {
+            self.capabilities = lookup(json, path)?.map(|value| read_cap(&path.to_string(), value)).transpose()?;
+        }
+        if let Some(path) = &map.info {
+            let value = lookup(json, path)?;
+            self.info = value.map(|value| object(&path.to_string(), value)).transpose()?.map(raw);
         }
         Ok(())
     }
@@ -155,16 +212,51 @@ impl Read {
     }
 }
 
-fn read_cap(value: &str) -> Result<Capabilities, TokenError> {
+fn read_cap(name: &str, value: &str) -> Result<Capabilities, TokenError> {
     let cap: Capabilities = serde_json::from_str(value).map_err(|error| {
         let error = error.to_string();
         // The line and column would be those of the claim's own text, which nobody has before them.
-        claim("ff.cap", format!("is wrong: {}", error.split(" at line ").next().unwrap_or_default()))
+        claim(name, format!("is wrong: {}", error.split(" at line ").next().unwrap_or_default()))
     })?;
     match cap.operations().iter().find(|operation| !operation.is_client()) {
-        Some(operation) => Err(claim("ff.cap", format!("has {operation}, which only keys may have"))),
+        Some(operation) => Err(claim(name, format!("has {operation}, which only keys may have"))),
         None => Ok(cap),
     }
+}
+
+/// A list of texts, or one text whose words are parted by spaces, as OAuth's scopes are.
+fn read_roles(name: &str, value: &str) -> Result<Vec<Box<str>>, TokenError> {
+    match text(value) {
+        None => texts_within(name, value, ROLES_MAX, NAME_BYTES_MAX),
+        Some(words) => {
+            let words: Vec<Box<str>> = words.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect();
+            let fits = words.len() <= ROLES_MAX && words.iter().all(|word| word.len() <= NAME_BYTES_MAX);
+            if fits {
+                Ok(words)
+            } else {
+                Err(claim(name, format!("must have at most {ROLES_MAX} words of at most {NAME_BYTES_MAX} bytes")))
+            }
+        }
+    }
+}
+
+/// What lies at a place; `None` where nothing does, or `null`.
+fn lookup<'a>(json: &'a str, path: &ClaimPath) -> Result<Option<&'a str>, TokenError> {
+    let mut value = json;
+    for name in path.names() {
+        if !value.starts_with('{') {
+            return Ok(None);
+        }
+        match fields(value, "claims")?.into_iter().find(|(field, _)| *field == **name) {
+            Some((_, found)) => value = found,
+            None => return Ok(None),
+        }
+    }
+    Ok((value != "null").then_some(value))
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).expect("the strict reader has read it")
 }
 
 /// A limit as a token says it: a number, or for a rate how many a second and how many at once.
@@ -204,7 +296,7 @@ fn read_limits(value: &str) -> Result<Limits, TokenError> {
 }
 
 /// The text of an object of at most [`INFO_BYTES_MAX`].
-fn object(name: &'static str, value: &str) -> Result<String, TokenError> {
+fn object(name: &str, value: &str) -> Result<String, TokenError> {
     if value.starts_with('{') && value.len() <= INFO_BYTES_MAX {
         Ok(value.to_owned())
     } else {
@@ -212,7 +304,7 @@ fn object(name: &'static str, value: &str) -> Result<String, TokenError> {
     }
 }
 
-fn texts_within(name: &'static str, value: &str, max: usize, bytes_max: usize) -> Result<Vec<Box<str>>, TokenError> {
+fn texts_within(name: &str, value: &str, max: usize, bytes_max: usize) -> Result<Vec<Box<str>>, TokenError> {
     let wrong = || claim(name, format!("must be a list of at most {max} texts of 1 to {bytes_max} bytes"));
     let texts: Vec<Box<str>> = serde_json::from_str(value).map_err(|_| wrong())?;
     let fits = texts.len() <= max && texts.iter().all(|text| (1..=bytes_max).contains(&text.len()));
@@ -227,7 +319,7 @@ fn seconds(name: &'static str, value: &str) -> Result<u64, TokenError> {
     })
 }
 
-fn named(name: &'static str, value: &str, bytes_max: usize) -> Result<Box<str>, TokenError> {
+fn named(name: &str, value: &str, bytes_max: usize) -> Result<Box<str>, TokenError> {
     let text = text(value).filter(|text| (1..=bytes_max).contains(&text.len()));
     text.map(Box::from).ok_or_else(|| claim(name, format!("must be a text of 1 to {bytes_max} bytes")))
 }

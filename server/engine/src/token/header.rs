@@ -1,20 +1,29 @@
 //! The header of a token, before anything is believed.
 
+use fanfare_core::TokenAlgorithm;
 use fanfare_core::id::KeyId;
+use fanfare_core::public_key::is_kid;
 
 use super::claims::{fields, text};
 use super::{TokenError, claims};
 
 /// The longest header, decoded.
 const HEADER_BYTES_MAX: usize = 1024;
-/// The longest `kid`.
-const KID_BYTES_MAX: usize = 64;
 /// Fields with which a token would bring or fetch its own key, or change what is signed (RFC 7515 §4.1, RFC 7516
 /// §4.1, RFC 7518 §4.8, RFC 7797). One that knows them all is refused rather than half understood.
 const FORBIDDEN: [&str; 10] = ["jku", "x5u", "x5c", "jwk", "crit", "b64", "zip", "enc", "p2s", "p2c"];
 
-/// Reads the header and returns the id of the key that is said to have signed.
-pub(super) fn read(encoded: &str) -> Result<KeyId, TokenError> {
+/// Who is said to have signed: where to look, and nothing more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SignedBy {
+    /// A key of the app, with HS256.
+    Key(KeyId),
+    /// An issuer's key, by the name that the issuer gives it.
+    Issuer { algorithm: TokenAlgorithm, kid: Option<Box<str>> },
+}
+
+/// Reads the header. The algorithm in it only has to be that of the key which is found by the rest.
+pub(super) fn read(encoded: &str) -> Result<SignedBy, TokenError> {
     if encoded.len() > HEADER_BYTES_MAX.div_ceil(3) * 4 {
         return Err(TokenError::HeaderTooLong);
     }
@@ -22,11 +31,11 @@ pub(super) fn read(encoded: &str) -> Result<KeyId, TokenError> {
     if json.len() > HEADER_BYTES_MAX {
         return Err(TokenError::HeaderTooLong);
     }
-    let (mut algorithm, mut key) = (None, None);
+    let (mut algorithm, mut kid) = (None, None);
     for (name, value) in fields(&json, "header")? {
         match &*name {
             "alg" => algorithm = text(value),
-            "kid" => key = text(value),
+            "kid" => kid = Some(text(value).ok_or(TokenError::KeyId)?),
             "typ" if !matches!(text(value).as_deref(), Some("JWT" | "ff-ct+jwt")) => return Err(TokenError::Type),
             name => {
                 if let Some(forbidden) = FORBIDDEN.into_iter().find(|forbidden| *forbidden == name) {
@@ -35,12 +44,16 @@ pub(super) fn read(encoded: &str) -> Result<KeyId, TokenError> {
             }
         }
     }
-    if algorithm.as_deref() != Some("HS256") {
-        return Err(TokenError::Algorithm);
+    let kid = kid.as_deref();
+    if kid.is_some_and(|kid| !is_kid(kid)) {
+        return Err(TokenError::KeyId);
     }
-    key.filter(|key| is_kid(key)).and_then(|key| key.parse().ok()).ok_or(TokenError::KeyId)
-}
-
-fn is_kid(text: &str) -> bool {
-    text.len() <= KID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    let key: Option<KeyId> = kid.and_then(|kid| kid.parse().ok());
+    let algorithm = algorithm.as_deref().ok_or(TokenError::Algorithm)?;
+    match (TokenAlgorithm::ALL.into_iter().find(|known| known.as_str() == algorithm), key) {
+        (Some(algorithm), None) => Ok(SignedBy::Issuer { algorithm, kid: kid.map(Into::into) }),
+        (None, key) if algorithm == "HS256" => key.map(SignedBy::Key).ok_or(TokenError::KeyId),
+        // One of our keys with another algorithm, or an algorithm that nobody here signs with.
+        (Some(_) | None, _) => Err(TokenError::Algorithm),
+    }
 }

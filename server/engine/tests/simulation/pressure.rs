@@ -227,7 +227,7 @@ async fn ids_of_clients_without_a_name_are_not_the_backends() {
     let app = world.node.app(world.app.id).expect("known");
     let backend = world.node.authenticate_key(&app, &world.key.expose()).expect("valid");
     let token = world.node.mint_token(&backend, MintRequest { ttl_s: 600, ..MintRequest::default() }).expect("minted");
-    let guest = world.node.authenticate_token(&app, &token).expect("valid");
+    let guest = world.node.authenticate_token(&app, &token).await.expect("valid");
     let channel = ChannelName::parse("demo:a").expect("valid");
     for (caller, data) in [(&guest, "\"guessed\""), (&backend, "\"true\"")] {
         let data = serde_json::value::RawValue::from_string(data.into()).expect("JSON");

@@ -17,11 +17,12 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use fanfare_core::app::{AppStatus, Key, KeyState};
-use fanfare_core::id::{AppId, KeyId, TenantId};
+use fanfare_core::id::{AppId, IssuerId, KeyId, TenantId};
+use fanfare_core::issuer::JwksUrl;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
-use fanfare_core::{App, Capabilities, ChannelSettings, Limits, Revocation, Revocations, Rule};
-use fanfare_engine::TicketKeys;
+use fanfare_core::{App, Capabilities, ChannelSettings, Issuer, Limits, PublicKey, Revocation, Revocations, Rule};
+use fanfare_engine::{FetchedKeys, TicketKeys};
 use hmac::{Hmac, Mac as _};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -54,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) keys: NodeKeys,
     /// Every app.
     pub(crate) apps: Vec<Arc<App>>,
+    /// Keys of issuers that were fetched from their URLs.
+    pub(crate) issuer_keys: Vec<(AppId, IssuerId, FetchedKeys)>,
 }
 
 /// Where the snapshot lies, and what opens it.
@@ -149,6 +152,17 @@ struct Stored {
     #[serde(default)]
     ticket_keys: Option<Bytes>,
     apps: Vec<StoredApp>,
+    #[serde(default)]
+    issuer_keys: Vec<StoredIssuerKeys>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIssuerKeys {
+    app: AppId,
+    issuer: IssuerId,
+    url: JwksUrl,
+    fetched_ms: u64,
+    keys: Vec<PublicKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +172,8 @@ struct StoredApp {
     version: u64,
     status: AppStatus,
     keys: Vec<StoredKey>,
+    #[serde(default)]
+    issuers: Vec<Issuer>,
     rules: Vec<Rule>,
     settings: Vec<ChannelSettings>,
     limits: Limits,
@@ -214,6 +230,7 @@ impl From<&Snapshot> for Stored {
             position_key: snapshot.keys.position.secret().expose().into(),
             ticket_keys: snapshot.keys.tickets.as_ref().map(|keys| keys.secret().expose().into()),
             apps: snapshot.apps.iter().map(|app| StoredApp::from(app.as_ref())).collect(),
+            issuer_keys: snapshot.issuer_keys.iter().map(StoredIssuerKeys::from).collect(),
         }
     }
 }
@@ -230,7 +247,22 @@ impl TryFrom<Stored> for Snapshot {
                 tickets: stored.ticket_keys.and_then(|keys| TicketKeys::new(keys.into_secret())),
             },
             apps: stored.apps.into_iter().map(|app| Arc::new(app.into())).collect(),
+            issuer_keys: stored.issuer_keys.into_iter().map(StoredIssuerKeys::into_fetched).collect(),
         })
+    }
+}
+
+impl From<&(AppId, IssuerId, FetchedKeys)> for StoredIssuerKeys {
+    fn from((app, issuer, fetched): &(AppId, IssuerId, FetchedKeys)) -> Self {
+        let FetchedKeys { url, fetched_ms, keys } = fetched;
+        Self { app: *app, issuer: *issuer, url: url.clone(), fetched_ms: *fetched_ms, keys: keys.to_vec() }
+    }
+}
+
+impl StoredIssuerKeys {
+    fn into_fetched(self) -> (AppId, IssuerId, FetchedKeys) {
+        let fetched = FetchedKeys { url: self.url, fetched_ms: self.fetched_ms, keys: self.keys.into() };
+        (self.app, self.issuer, fetched)
     }
 }
 
@@ -242,6 +274,7 @@ impl From<&App> for StoredApp {
             version: app.version,
             status: app.status,
             keys: app.keys.iter().map(StoredKey::from).collect(),
+            issuers: app.issuers.clone(),
             rules: app.rules.clone(),
             settings: app.settings.clone(),
             limits: app.limits.clone(),
@@ -260,6 +293,7 @@ impl From<StoredApp> for App {
             version: app.version,
             status: app.status,
             keys: app.keys.into_iter().map(Key::from).collect(),
+            issuers: app.issuers,
             rules: app.rules,
             settings: app.settings,
             limits: app.limits,
@@ -336,9 +370,23 @@ mod tests {
             secret_hash: [3; 32],
             signing_secret: Some(SecretBytes::new(b"ffs_canary".to_vec())),
         }];
+        let pem = include_str!("../../../core/src/public_key/fixtures/ec.pem");
+        let url = "https://id.example/keys";
+        app.issuers = vec![
+            serde_json::from_value(serde_json::json!({
+                "id": IssuerId::new(1, 3), "name": "id", "iss": "https://id.example", "aud": null, "enabled": true,
+                "source": {"jwks": {"url": url, "algorithms": ["ES256"]}}, "ceiling": {"**": ["subscribe"]},
+                "claims": {"roles": ["/roles"]},
+            }))
+            .expect("a valid issuer"),
+        ];
+        let fetched = [PublicKey { kid: Some("a".into()), ..PublicKey::parse(pem).expect("a key") }];
+        let url = JwksUrl::parse(url).expect("a valid URL");
+        let fetched = FetchedKeys { url, fetched_ms: 40, keys: fetched.into() };
+        let issuer_keys = vec![(app.id, IssuerId::new(1, 3), fetched)];
         let tickets = TicketKeys::new(SecretBytes::new(vec![8; 33]));
         let keys = NodeKeys { position: PositionKey::new([9; 32]), tickets };
-        Snapshot { taken_ms: 42, keys, apps: vec![Arc::new(app)] }
+        Snapshot { taken_ms: 42, keys, apps: vec![Arc::new(app)], issuer_keys }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use prometheus_client::registry::Unit;
 
 use crate::feed::FeedStatus;
 use crate::figures::FiguresStatus;
+use crate::jwks::JwksStatus;
 
 /// The buckets of the histograms told here end at powers of two, from 64 µs to 33 s, where counts are exact.
 const BOUNDS: std::ops::RangeInclusive<u32> = 6..=25;
@@ -26,6 +27,7 @@ pub(super) struct Metrics {
     pub(super) node: Arc<OnceLock<Arc<Node>>>,
     pub(super) feed: Arc<FeedStatus>,
     pub(super) figures: Arc<FiguresStatus>,
+    pub(super) jwks: Arc<JwksStatus>,
 }
 
 impl fmt::Debug for Metrics {
@@ -53,6 +55,9 @@ impl Metrics {
         told.gauge("figures_waiting", "Rows of kept figures that wait for Postgres", self.figures.waiting())?;
         let help = "Hours of an app's kept figures let go because Postgres was away for too long";
         told.counter("figures_lost", help, lost)?;
+        let (fetches, failures) = self.jwks.counts();
+        told.counter("jwks_fetches", "Fetches of issuers' keys", fetches)?;
+        told.counter("jwks_failures", "Of those, fetches that failed", failures)?;
         let silent = self.feed.silent_for().as_secs_f64();
         told.seconds("feed_silent", "Time since the store last answered the change feed", silent)?;
         #[expect(clippy::cast_precision_loss, reason = "a clock's error in milliseconds is exact")]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use fanfare_core::id::NodeId;
+use fanfare_core::id::{AppId, IssuerId, NodeId};
 use fanfare_core::{Clock as _, ErrorCode, LimitValue, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
-    Broker, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
+    Broker, FetchedKeys, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
 };
 use fanfare_store::Store;
 use tokio::net::TcpListener;
@@ -26,6 +26,7 @@ use crate::database::reached;
 use crate::feed::snapshot::{NodeKeys, Snapshot, SnapshotFile};
 use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
 use crate::figures::{FiguresStatus, FiguresTask};
+use crate::jwks::{JwksStatus, JwksTask};
 use crate::lifecycle::Lifecycle;
 use crate::master_key::MasterKeys;
 use crate::revocations::StoredRevocations;
@@ -43,6 +44,7 @@ pub(super) struct DataPlane<'a> {
     pub(super) lifecycle: &'a Lifecycle,
     pub(super) feed: &'a Arc<FeedStatus>,
     pub(super) figures: &'a Arc<FiguresStatus>,
+    pub(super) jwks: &'a Arc<JwksStatus>,
     pub(super) store: watch::Receiver<Option<Store>>,
 }
 
@@ -51,19 +53,22 @@ impl DataPlane<'_> {
     pub(super) async fn start(mut self, listener: TcpListener) -> Result<Arc<Node>> {
         check_tls(&self.options.gateway)?;
         let file = Arc::new(SnapshotFile::new(self.data, self.keys));
-        let snapshot = read(&file).await;
+        let mut snapshot = read(&file).await;
         let away = self.turn_away_without(snapshot.as_ref(), &listener)?;
         let keys = self.keys(snapshot.as_ref()).await?;
         drop(away);
         let node = self.node(&keys);
         let has_store = self.store.borrow().is_some();
+        // Whatever the store says of issuers, only an issuer can say its keys, and it may be away.
+        let restored = snapshot.as_mut().map(|snapshot| std::mem::take(&mut snapshot.issuer_keys)).unwrap_or_default();
         if let Some(snapshot) = snapshot.filter(|_| !has_store) {
             let age_s = self.clock.unix_ms().saturating_sub(snapshot.taken_ms) / 1_000;
             warn!(apps = snapshot.apps.len(), age_s, "Postgres is away: serving the apps of the snapshot");
             // Not complete: an app that is not among them is answered with `try_again`, not with `not_found`.
             snapshot.apps.iter().for_each(|app| node.directory().upsert(app.as_ref().clone()));
         }
-        self.follow(&node, file, keys);
+        let changed = self.follow(&node, file, keys);
+        self.fetch_keys(&node, changed, restored);
         self.keep_figures(&node);
         if has_store && timeout(FIRST_LIST, self.feed.loaded()).await.is_err() {
             warn!("Postgres does not list the apps; serving those that are known");
@@ -126,7 +131,21 @@ impl DataPlane<'_> {
         node
     }
 
-    fn follow(&self, node: &Arc<Node>, file: Arc<SnapshotFile>, keys: NodeKeys) {
+    fn fetch_keys(&self, node: &Arc<Node>, changed: Arc<Notify>, restored: Vec<(AppId, IssuerId, FetchedKeys)>) {
+        let task = JwksTask {
+            node: Arc::clone(node),
+            store: self.store.clone(),
+            clock: Arc::clone(self.clock),
+            options: Arc::new(self.options.jwks.clone()),
+            status: Arc::clone(self.jwks),
+            changed,
+            restored: restored.into_iter().map(|(app, issuer, keys)| ((app, issuer), keys)).collect(),
+            stop: self.lifecycle.soft.clone(),
+        };
+        self.lifecycle.tasks.spawn(task.run());
+    }
+
+    fn follow(&self, node: &Arc<Node>, file: Arc<SnapshotFile>, keys: NodeKeys) -> Arc<Notify> {
         let changed = Arc::new(Notify::new());
         let feed = FeedTask {
             node: Arc::clone(node),
@@ -141,11 +160,12 @@ impl DataPlane<'_> {
             file,
             keys,
             status: Arc::clone(self.feed),
-            changed,
+            changed: Arc::clone(&changed),
             stop: self.lifecycle.soft.clone(),
         };
         self.lifecycle.tasks.spawn(feed.run());
         self.lifecycle.tasks.spawn(snapshots.run());
+        changed
     }
 
     fn keep_figures(&self, node: &Arc<Node>) {

@@ -1,0 +1,59 @@
+//! Tokens that callers bring: verified without keeping the reactor, and inspected for whoever wonders.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanfare_core::{Operation, Refusal, Subject};
+use tokio::time::timeout;
+
+use super::Node;
+use crate::broker::Pending;
+use crate::caller::Caller;
+use crate::directory::AppEntry;
+use crate::error::NodeError;
+use crate::token::{self, Examined, VerifiedToken};
+
+/// Signatures of issuers that are verified at one moment.
+pub(super) const VERIFIERS: usize = 2;
+/// How long a token waits for its turn.
+const VERIFY_WITHIN: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Verifies a token: at once where that is cheap, else beside the reactor, a few at a time.
+    pub(crate) fn verify_token(&self, entry: &Arc<AppEntry>, token: &str) -> Pending<Result<VerifiedToken, NodeError>> {
+        let work = match token::examine(&entry.peek(), &entry.issuers, token, self.clock.unix_ms()) {
+            Examined::Settled(outcome) => return Pending::Ready((*outcome).map_err(NodeError::from)),
+            Examined::Costly(work) => work,
+        };
+        let (entry, clock) = (Arc::clone(entry), Arc::clone(&self.clock));
+        let (verifiers, tasks) = (Arc::clone(&self.verifiers), self.tasks.clone());
+        Pending::Later(Box::pin(async move {
+            let place = timeout(VERIFY_WITHIN, verifiers.acquire_owned()).await;
+            let place = place.ok().and_then(Result::ok).ok_or(NodeError::Overloaded)?;
+            let worked = tasks.spawn_blocking(move || {
+                let _place = place;
+                work.run()
+            });
+            let worked = worked.await.map_err(|_| NodeError::Overloaded)?;
+            Ok(token::conclude(&entry.peek(), &entry.issuers, worked, clock.unix_ms())?)
+        }))
+    }
+
+    /// Judges a token as a connection would, for the developer who holds a key that may `sign`. The inner outcome is the
+    /// token's.
+    ///
+    /// # Errors
+    /// When the caller is no such key.
+    pub async fn inspect_token(
+        &self,
+        caller: &Caller,
+        token: &str,
+    ) -> Result<Result<VerifiedToken, NodeError>, NodeError> {
+        let Subject::Key { id, capabilities } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
+        if !capabilities.anywhere(Operation::Sign) {
+            let refusal = Refusal::Key { key: *id, operation: Operation::Sign };
+            return self.counted(&caller.entry, Err(refusal.into()));
+        }
+        Ok(self.verify_token(&caller.entry, token).wait().await)
+    }
+}
