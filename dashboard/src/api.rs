@@ -10,8 +10,10 @@ mod send;
 use fanfare_api::acl::{AclView, ReplaceAcl};
 use fanfare_api::app::{AppView, CreateApp, UpdateApp};
 use fanfare_api::key::{CreateKey, KeyCreated, KeyRevoked, KeyView, UpdateKey};
+use fanfare_api::limits::{LimitList, LowerLimits};
 use fanfare_api::live::LiveToken;
 use fanfare_api::session::{SessionView, SignInRequest, SignUpRequest, SignedUp, WelcomeRequest};
+use fanfare_api::settings::{ChannelSettingsView, ReplaceChannelSettings};
 use fanfare_api::statistics::Statistics;
 use fanfare_api::{Page, SecretText};
 use fanfare_core::ErrorCode;
@@ -170,6 +172,32 @@ impl Member {
         let step = step.map_or_else(String::new, |step| format!("&step={step}"));
         self.ask(Call::get(format!("/api/v1/apps/{app}/statistics?metric={metrics}&from={}{step}", encoded(&from))))
             .await
+    }
+
+    /// The channel settings of an app.
+    pub(crate) async fn channel_settings(self, app: AppId) -> Answer<ChannelSettingsView> {
+        self.ask(Call::get(format!("/api/v1/apps/{app}/channel-settings"))).await
+    }
+
+    /// Replaces the channel settings that are at this version.
+    pub(crate) async fn replace_channel_settings(
+        self,
+        app: AppId,
+        version: u64,
+        settings: &ReplaceChannelSettings,
+    ) -> Answer<ChannelSettingsView> {
+        let path = format!("/api/v1/apps/{app}/channel-settings");
+        self.ask(Call::put(path).json(settings).at_version(version)).await
+    }
+
+    /// The limits of an app and how much of them is used.
+    pub(crate) async fn limits(self, app: AppId) -> Answer<LimitList> {
+        self.ask(Call::get(format!("/api/v1/apps/{app}/limits"))).await
+    }
+
+    /// Replaces what an app has lowered, at this version.
+    pub(crate) async fn lower_limits(self, app: AppId, version: u64, lowered: &LowerLimits) -> Answer<LimitList> {
+        self.ask(Call::put(format!("/api/v1/apps/{app}/limits")).json(lowered).at_version(version)).await
     }
 
     /// A token that reads an app's live figures and messages.

@@ -18,8 +18,10 @@ use crate::pages::error_codes::ErrorCodes;
 use crate::pages::first_message::FirstMessage;
 use crate::pages::keys::Keys;
 use crate::pages::latency::LatencyPage;
+use crate::pages::limits::Limits;
 use crate::pages::not_found::{Missing, NotFound};
 use crate::pages::overview::Overview;
+use crate::pages::settings::Settings;
 use crate::pages::sign_in::SignIn;
 use crate::pages::sign_up::SignUp;
 use crate::pages::start::Start;
@@ -44,6 +46,8 @@ pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
     Entry { path: "/access", title: "Access", shape: Shape::SHIELD },
+    Entry { path: "/settings", title: "Settings", shape: Shape::SLIDERS },
+    Entry { path: "/limits", title: "Limits", shape: Shape::GAUGE },
 ];
 
 /// Everything.
@@ -77,6 +81,14 @@ pub(crate) fn App() -> impl IntoView {
                     <Route
                         path=path!("/apps/:app/access")
                         view=|| of_app(|here| view! { <Access here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/limits")
+                        view=|| of_app(|here| view! { <Limits here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/settings")
+                        view=|| of_app(|here| view! { <Settings here=here/> }.into_any())
                     />
                 </ParentRoute>
             </Routes>

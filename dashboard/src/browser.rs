@@ -9,6 +9,11 @@ pub(crate) fn now_ms() -> f64 {
     window().performance().map_or_else(js_sys::Date::now, |clock| clock.time_origin() + clock.now())
 }
 
+/// Where the page came from: scheme, host and port.
+pub(crate) fn origin() -> String {
+    window().location().origin().unwrap_or_default()
+}
+
 /// A random number in `0.0..1.0`, for jitter and nothing secret.
 pub(crate) fn random() -> f64 {
     js_sys::Math::random()

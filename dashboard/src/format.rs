@@ -48,6 +48,31 @@ pub(crate) fn ago(milliseconds: f64) -> String {
     }
 }
 
+/// Bytes in the unit that fits: `64 KiB`, `1.5 MiB`.
+pub(crate) fn bytes(number: f64) -> String {
+    let (scaled, unit) = match number {
+        size if size < 1_024.0 => (number, "B"),
+        size if size < 1_048_576.0 => (number / 1_024.0, "KiB"),
+        size if size < 1_073_741_824.0 => (number / 1_048_576.0, "MiB"),
+        size if size < 1_099_511_627_776.0 => (number / 1_073_741_824.0, "GiB"),
+        _ => (number / 1_099_511_627_776.0, "TiB"),
+    };
+    format!("{} {unit}", digits(scaled))
+}
+
+/// How long something lasts: `2 min`, `30 d`.
+pub(crate) fn span(milliseconds: f64) -> String {
+    let seconds = milliseconds / 1_000.0;
+    let (scaled, unit) = match seconds {
+        few if few < 1.0 => (milliseconds, "ms"),
+        few if few < 120.0 => (seconds, "s"),
+        some if some < 7_200.0 => (seconds / 60.0, "min"),
+        many if many < 172_800.0 => (seconds / 3_600.0, "h"),
+        _ => (seconds / 86_400.0, "d"),
+    };
+    format!("{} {unit}", digits(scaled))
+}
+
 /// `1 connection`, `2 connections`.
 pub(crate) fn counted(number: f64, one: &str) -> String {
     let plural = if (number - 1.0).abs() < 0.5 { "" } else { "s" };
@@ -97,6 +122,8 @@ mod tests {
     fn spans_are_told_in_the_unit_that_fits() {
         assert_eq!([millis(0.421), millis(3.14), millis(1_280.0)], ["0.42", "3.1", "1,280"]);
         assert_eq!([ago(0.0), ago(40_000.0), ago(7_300_000.0), ago(2e8)], ["now", "40 s ago", "2 h ago", "2 d ago"]);
+        assert_eq!([span(120_000.0), span(90_000.0), span(2_592_000_000.0)], ["2 min", "90 s", "30 d"]);
+        assert_eq!([bytes(512.0), bytes(65_536.0), bytes(1_572_864.0)], ["512 B", "64 KiB", "1.5 MiB"]);
         assert_eq!([counted(1.0, "connection"), counted(1_204.0, "connection")], ["1 connection", "1,204 connections"]);
     }
 }

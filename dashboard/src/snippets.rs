@@ -1,9 +1,33 @@
 //! Code that works as it stands, with the reader's own URL in it.
 
+use fanfare_api::limits::LowerLimits;
+use fanfare_api::settings::{ChannelSettingsView, ReplaceChannelSettings};
+use serde::Serialize;
+
+use crate::browser;
+
 /// Publishes with a key; without one at hand, with the variable that holds it.
 pub(crate) fn curl(url: &str, key: Option<&str>, channel: &str) -> String {
     let key = key.unwrap_or("$FANFARE_KEY");
     format!("curl -u \"{key}\" --json '{{\"name\":\"greet\",\"data\":\"hi\"}}' \"{url}/channels/{channel}/messages\"")
+}
+
+/// Replaces channel settings by what they are now, by the session's cookie.
+pub(crate) fn put_settings(path: &str, found: &ChannelSettingsView) -> String {
+    put(path, found.version, &ReplaceChannelSettings { settings: found.settings.clone() })
+}
+
+/// Replaces what was lowered by what is lowered now, by the session's cookie.
+pub(crate) fn put_limits(path: &str, version: u64, lowered: &LowerLimits) -> String {
+    put(path, version, lowered)
+}
+
+fn put(path: &str, etag: u64, body: &impl Serialize) -> String {
+    let body = serde_json::to_string(body).expect("documents print").replace('\'', "'\\''");
+    format!(
+        "curl -b \"$FANFARE_COOKIE\" -H 'X-Fanfare-CSRF: 1' -H 'If-Match: \"v{etag}\"' -X PUT \\\n  --json '{body}' \\\n  \"{}{path}\"",
+        browser::origin()
+    )
 }
 
 /// Ways to subscribe, by name.

@@ -29,6 +29,8 @@ const MEMBERS = [
   { path: "/apps/{app}/first-message", heading: "First message" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/access", heading: "Access" },
+  { path: "/apps/{app}/settings", heading: "Settings" },
+  { path: "/apps/{app}/limits", heading: "Limits" },
   { path: "{tenant}", heading: "Apps" },
 ];
 

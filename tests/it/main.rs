@@ -16,5 +16,6 @@ mod recovery;
 mod rest;
 mod rls;
 mod secrets;
+mod shortage;
 mod store;
 mod tidy;

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 mod coming_and_going;
+mod slow_policies;
 mod stalling;
 
 /// Sets what is kept of every channel, and waits until publishes are treated so.

@@ -1,11 +1,13 @@
 //! Row-level security: what Postgres itself lets each role see, whatever a statement forgets.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use fanfare_core::id::{KeyId, NodeId};
 use fanfare_core::issuer::ClaimMap;
 use fanfare_core::measures::Measures;
-use fanfare_core::{Capabilities, KeySource, Limits, PublicKey, Revoked};
-use fanfare_store::{KeptSpan, MasterKey, NewIssuer, Span, Store, StoreOptions};
+use fanfare_core::{Capabilities, KeySource, Limit, Limits, PublicKey, Revoked};
+use fanfare_store::{KeptSpan, MasterKey, NewIssuer, Span, Store, StoreOptions, Used};
 use harness::store::{Home, MASTER_KEY, Tenant, home, options};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -38,6 +40,8 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
         let issuer = tenant.app.create_issuer(issuer).await?;
         home.store.feed().issuer_fetched(issuer.issuer.id, Err("away")).await?;
     }
+    let told = [&ann, &bob].map(|tenant| (tenant.app.id(), BTreeMap::from([(Limit::Connections, Used::default())])));
+    home.store.feed().put_limit_use("a node", told.into()).await?;
     let code = "INSERT INTO welcome_codes (tenant_id, code_hash, created_at) SELECT id, sha256(id), now() FROM tenants";
     sqlx::query(code).execute(&home.behind().await?).await?;
     Ok((ann, bob))

@@ -1,7 +1,7 @@
 //! What a call can end with instead of its answer.
 
 use fanfare_api::ProblemDocument;
-use fanfare_core::ErrorCode;
+use fanfare_core::{ErrorCode, Problem};
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,24 @@ impl ApiError {
             }
             Self::Unreachable | Self::Unreadable { .. } => None,
         }
+    }
+
+    /// What a form finds wrong before it asks the server.
+    pub(crate) fn local(problem: Problem) -> Self {
+        Self::Problem(Box::new(ProblemDocument::new(problem, "")))
+    }
+
+    /// The same about a part of the request, so that its fields are found by their own names.
+    pub(crate) fn below(&self, pointer: &str) -> Self {
+        let mut error = self.clone();
+        if let Self::Problem(problem) = &mut error {
+            for place in &mut problem.errors {
+                if let Some(rest) = place.pointer.strip_prefix(pointer) {
+                    place.pointer = rest.to_owned();
+                }
+            }
+        }
+        error
     }
 
     /// Whether nothing is wrong with the request: the server, or what it stores in, is away.

@@ -3,7 +3,7 @@
 use fanfare_core::limits::{LimitEffect, Scope, Unit};
 use fanfare_core::measures::Metric;
 use fanfare_core::permission::Layer;
-use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role, TokenAlgorithm};
+use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role, SlowPolicy, TokenAlgorithm};
 use serde::Serialize;
 use utoipa::openapi::schema::{AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
 
@@ -122,8 +122,20 @@ pub fn limit_unit() -> Object {
 /// What happens at a limit.
 #[must_use]
 pub fn limit_effect() -> Object {
-    use LimitEffect::{Close, RefuseNew, Reject, Trim};
-    words([Reject, RefuseNew, Trim, Close], "What happens when it is reached.")
+    use LimitEffect::{Close, Conflate, RefuseNew, Reject, Trim};
+    words([Reject, RefuseNew, Trim, Conflate, Close], "What happens when it is reached.")
+}
+
+/// What becomes of messages that a subscriber does not take.
+#[must_use]
+pub fn slow_policy() -> Object {
+    let mut object = words(
+        SlowPolicy::ALL,
+        "recover: read on from history when the client reads again. conflate: keep only the latest with each key. \
+         drop_oldest: let the oldest go and tell how many. disconnect: close the connection.",
+    );
+    object.default = Some(SlowPolicy::default().as_str().into());
+    object
 }
 
 /// A layer of permissions.

@@ -1,7 +1,7 @@
 //! Channel settings of an app, one document.
 
-use fanfare_core::settings::History;
-use fanfare_core::{ChannelSettings, Pattern};
+use fanfare_core::settings::{History, SlowPolicy};
+use fanfare_core::{ChannelSettings, LimitValue, Pattern};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,12 +39,27 @@ pub struct ChannelSetting {
     /// How much of the past is kept.
     #[schema(value_type = HistorySetting, required = false)]
     pub history: History,
-    /// Whether a publisher that subscribes too receives its own messages.
-    #[schema(default = true, required = false)]
-    pub echo: bool,
     /// Whether clients may enter presence and see who is there.
     #[schema(default = true, required = false)]
     pub presence: bool,
+    /// Whether a publisher that subscribes too receives its own messages.
+    #[schema(default = true, required = false)]
+    pub echo: bool,
+    /// What becomes of messages for a subscriber that does not keep up.
+    #[schema(schema_with = schema::slow_policy, required = false)]
+    pub slow: SlowPolicy,
+    /// The largest message in bytes, inside the app's limit `message_bytes`; left out, that limit counts.
+    #[schema(minimum = 1, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_bytes: Option<u64>,
+    /// How many messages may be published to one channel, inside the app's limit `publish_channel`; left out, that limit
+    /// counts.
+    #[schema(value_type = Option<RateSetting>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_rate: Option<LimitValue>,
+    /// Whether messages may be compressed on their way.
+    #[schema(default = true, required = false)]
+    pub compression: bool,
     /// How long a message id is remembered, in milliseconds, at most a day.
     #[schema(default = 600_000, maximum = 86_400_000, required = false)]
     pub idempotency_ms: u64,
@@ -65,21 +80,44 @@ pub struct HistorySetting {
     pub bytes: u64,
 }
 
+/// A rate. The shape of [`LimitValue`] where it is one.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(description = "A rate.")]
+pub struct RateSetting {
+    /// How many a second.
+    #[schema(minimum = 1, example = 10)]
+    pub max: u64,
+    /// How many at once after a quiet time.
+    #[schema(minimum = 1, example = 30)]
+    pub burst: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_documented_shape_is_the_real_one() {
-        let real = ChannelSettings::defaults();
-        let shape = ChannelSetting {
-            pattern: real.pattern.clone(),
-            history: real.history,
-            echo: real.echo,
-            presence: real.presence,
-            idempotency_ms: real.idempotency_ms,
-        };
-        assert_eq!(serde_json::to_value(real).expect("prints"), serde_json::to_value(shape).expect("prints"));
+        let defaults = ChannelSettings::defaults();
+        let rate = LimitValue::rate(10, 30);
+        let full = ChannelSettings { message_bytes: Some(1), publish_rate: Some(rate), ..defaults.clone() };
+        for real in [defaults, &full] {
+            let shape = ChannelSetting {
+                pattern: real.pattern.clone(),
+                history: real.history,
+                presence: real.presence,
+                echo: real.echo,
+                slow: real.slow,
+                message_bytes: real.message_bytes,
+                publish_rate: real.publish_rate,
+                compression: real.compression,
+                idempotency_ms: real.idempotency_ms,
+            };
+            assert_eq!(serde_json::to_value(real).expect("prints"), serde_json::to_value(shape).expect("prints"));
+        }
+        let shape = RateSetting { max: rate.max, burst: rate.burst };
+        assert_eq!(serde_json::to_value(rate).expect("prints"), serde_json::to_value(shape).expect("prints"));
+        let real = defaults;
         let History { ttl_ms, messages, bytes } = real.history;
         let shape = HistorySetting { ttl_ms, messages, bytes };
         assert_eq!(serde_json::to_value(real.history).expect("prints"), serde_json::to_value(shape).expect("prints"));

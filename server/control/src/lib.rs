@@ -82,7 +82,7 @@ fn operations(options: &Options) -> OpenApiRouter<Control> {
         .routes(routes!(issuers::get, issuers::update, issuers::delete))
         .routes(routes!(acl::get, acl::replace))
         .routes(routes!(settings::get, settings::replace))
-        .routes(routes!(limits::get))
+        .routes(routes!(limits::get, limits::lower))
         .routes(routes!(statistics::get))
         .routes(routes!(statistics::usage))
         .routes(routes!(live::create))

@@ -54,4 +54,4 @@ pub use problem::{FieldError, Problem};
 pub use public_key::{PublicKey, TokenAlgorithm};
 pub use revocation::{Revocation, Revocations, Revoked};
 pub use role::Role;
-pub use settings::ChannelSettings;
+pub use settings::{ChannelSettings, SlowPolicy};

@@ -46,6 +46,8 @@ pub enum LimitEffect {
     RefuseNew,
     /// What is over is trimmed.
     Trim,
+    /// What is over follows the channel's slow policy: caught up with, conflated, dropped with word of it, or the end.
+    Conflate,
     /// The connection is closed.
     Close,
 }
@@ -98,6 +100,8 @@ limits! {
     PublishApp = "publish_app", App, PerSecond, Reject, safety LimitValue::rate(2_000_000, 2_000_000);
     /// Commands other than publish on one connection.
     CommandRate = "command_rate", Connection, PerSecond, Reject, safety LimitValue::rate(10_000, 20_000);
+    /// Messages delivered to one connection.
+    Delivery = "delivery", Connection, PerSecond, Conflate, safety LimitValue::rate(1_000_000, 1_000_000);
     /// Subscriptions of one connection.
     Subscriptions = "subscriptions", Connection, Count, Reject, safety LimitValue::count(10_000);
     /// Bytes waiting to be written to one connection.
@@ -193,6 +197,17 @@ impl Limits {
     #[must_use]
     pub fn is_set(&self, limit: Limit) -> bool {
         self.0[limit as usize].is_some()
+    }
+
+    /// The number as it was set, whatever the safety bound.
+    #[must_use]
+    pub const fn own(&self, limit: Limit) -> Option<LimitValue> {
+        self.0[limit as usize]
+    }
+
+    /// Those that are set, in the order in which they are shown.
+    pub fn all(&self) -> impl Iterator<Item = (Limit, LimitValue)> {
+        Limit::ALL.iter().filter_map(|limit| self.own(*limit).map(|value| (*limit, value)))
     }
 
     /// Sets it, replacing what was there.

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitValue;
 use crate::pattern::Pattern;
 
 /// How much of a channel's past is kept. Whatever bound is reached first trims.
@@ -35,6 +36,37 @@ impl Default for History {
     }
 }
 
+/// What becomes of messages that a subscriber does not take as fast as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowPolicy {
+    /// The subscription falls behind and reads on from history when the client reads again.
+    #[default]
+    Recover,
+    /// Of the messages that wait, only the latest with each key is kept.
+    Conflate,
+    /// The oldest that wait are let go, and the client is told how many.
+    DropOldest,
+    /// The connection is closed.
+    Disconnect,
+}
+
+impl SlowPolicy {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: &'static [Self] = &[Self::Recover, Self::Conflate, Self::DropOldest, Self::Disconnect];
+
+    /// The word in settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recover => "recover",
+            Self::Conflate => "conflate",
+            Self::DropOldest => "drop_oldest",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
 /// The settings of the channels that a pattern covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +76,24 @@ pub struct ChannelSettings {
     /// How much of the past is kept.
     #[serde(default)]
     pub history: History,
-    /// Whether a publisher that subscribes too receives its own messages.
-    #[serde(default = "yes")]
-    pub echo: bool,
     /// Whether clients may enter presence and see who is there.
     #[serde(default = "yes")]
     pub presence: bool,
+    /// Whether a publisher that subscribes too receives its own messages.
+    #[serde(default = "yes")]
+    pub echo: bool,
+    /// What becomes of messages for a subscriber that does not keep up.
+    #[serde(default)]
+    pub slow: SlowPolicy,
+    /// The largest message, inside the app's limit; `None` leaves that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_bytes: Option<u64>,
+    /// Messages published to one channel, inside the app's limit; `None` leaves that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_rate: Option<LimitValue>,
+    /// Whether messages may be compressed on their way.
+    #[serde(default = "yes")]
+    pub compression: bool,
     /// How long a message id is remembered, in milliseconds, at most a day.
     #[serde(default = "ten_minutes")]
     pub idempotency_ms: u64,
@@ -64,6 +108,18 @@ const fn ten_minutes() -> u64 {
 }
 
 impl ChannelSettings {
+    /// The largest message on such a channel where the limit says this.
+    #[must_use]
+    pub fn message_bytes_max(&self, limit: LimitValue) -> u64 {
+        self.message_bytes.map_or(limit.max, |own| own.min(limit.max))
+    }
+
+    /// How fast may be published to such a channel where the limit says this.
+    #[must_use]
+    pub fn publish_rate(&self, limit: LimitValue) -> LimitValue {
+        self.publish_rate.map_or(limit, |own| own.min(limit))
+    }
+
     /// What holds where nothing is set.
     #[must_use]
     pub fn defaults() -> &'static Self {
@@ -71,9 +127,41 @@ impl ChannelSettings {
         DEFAULTS.get_or_init(|| Self {
             pattern: Pattern::parse("**").expect("`**` is a pattern"),
             history: History::default(),
-            echo: true,
             presence: true,
+            echo: true,
+            slow: SlowPolicy::Recover,
+            message_bytes: None,
+            publish_rate: None,
+            compression: true,
             idempotency_ms: ten_minutes(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_only_tightens_the_limits() {
+        let (bytes, rate) = (LimitValue::count(1_000), LimitValue::rate(10, 30));
+        let mut settings = ChannelSettings::defaults().clone();
+        assert_eq!((settings.message_bytes_max(bytes), settings.publish_rate(rate)), (1_000, rate));
+        settings.message_bytes = Some(2_000);
+        settings.publish_rate = Some(LimitValue::rate(5, 90));
+        assert_eq!((settings.message_bytes_max(bytes), settings.publish_rate(rate)), (1_000, LimitValue::rate(5, 30)));
+        settings.message_bytes = Some(500);
+        assert_eq!(settings.message_bytes_max(bytes), 500);
+    }
+
+    #[test]
+    fn a_pattern_alone_is_the_defaults_and_nothing_unknown_passes() {
+        let alone: ChannelSettings = serde_json::from_str(r#"{"pattern":"**"}"#).expect("valid");
+        assert_eq!(&alone, ChannelSettings::defaults());
+        assert!(serde_json::from_str::<ChannelSettings>(r#"{"pattern":"a","slow":"faster"}"#).is_err());
+        assert!(serde_json::from_str::<ChannelSettings>(r#"{"pattern":"a","retention":1}"#).is_err());
+        for policy in SlowPolicy::ALL {
+            assert_eq!(serde_json::to_value(policy).expect("prints"), policy.as_str());
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
 mod commands;
+mod limits;
 mod orders;
 mod presence;
 mod tokens;
@@ -34,7 +35,7 @@ use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
 use crate::node::{Handshake, MOVE_WITHIN_MS, Node};
-use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
+use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Manner, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::token::VerifiedToken;
@@ -77,6 +78,7 @@ pub(crate) fn serve<R: Reader>(
         retrying: false,
         failures: 0,
         parting: false,
+        poured: false,
         close_with: None,
         probed_us: None,
         probed_s: 0,
@@ -147,6 +149,8 @@ struct Connection {
     failures: u8,
     /// The node goes away: nothing more is read, and when what was begun is answered, it ends.
     parting: bool,
+    /// What waits by policy had its turn since the last page.
+    poured: bool,
     /// A command ended the session: close with this once its answer is written.
     close_with: Option<ErrorCode>,
     /// A probe is on its way, since this moment: microseconds of the monotonic clock, of which the lowest bits suffice.
@@ -222,6 +226,12 @@ impl Connection {
         if signals.has(Signal::Recheck) {
             self.recheck(reader);
         }
+        if signals.has(Signal::Slow) {
+            self.close(reader, ErrorCode::SlowConsumer);
+        }
+        if signals.has(Signal::Shed) {
+            self.close(reader, ErrorCode::Overloaded);
+        }
         if signals.has(Signal::Ordered) {
             self.outbox.take_orders().into_iter().for_each(|order| self.obey(order, reader));
         }
@@ -240,6 +250,7 @@ impl Connection {
     /// Looks again at every right after a change of the app.
     fn recheck(&mut self, reader: &impl Reader) {
         let app = self.entry.app();
+        self.outbox.retune(|channel| Manner::of(app.settings_of(channel)));
         match self.session.recheck(&app, self.node.clock.unix_ms()) {
             Verdict::Close(code) => self.close(reader, code),
             Verdict::Stay(lost) => {
@@ -250,6 +261,7 @@ impl Connection {
                 }
                 self.renew_caller();
                 self.recheck_presence();
+                self.set_pace();
                 // A key may end sooner than it did, or the heartbeat be a shorter one.
                 if self.session.subject().is_some() {
                     self.outbox.tick_by(self.due_s(self.node.second()));
@@ -304,6 +316,8 @@ impl Connection {
             }
         }
         self.tell_expiry(now_ms);
+        // What waits for its second by rate.
+        self.blocked |= self.outbox.keeps_back();
         let heartbeat_s = self.heartbeat_s();
         if self.probed_us.is_some() && now_s >= self.probed_s.saturating_add(heartbeat_s) {
             return self.close(reader, ErrorCode::HeartbeatTimeout);
@@ -323,6 +337,9 @@ impl Connection {
     /// Asks for the next tick.
     fn schedule(&self, now_s: u32) {
         self.outbox.tick_at(self.due_s(now_s));
+        if self.outbox.keeps_back() {
+            self.outbox.tick_by(now_s + 1);
+        }
     }
 
     /// When something is due next: silence has lasted a heartbeat, the probe must be answered, the token's end is told, or
@@ -370,7 +387,7 @@ impl Connection {
     fn flush(&mut self) {
         let waited = self.outbox.waiting();
         match self.outbox.flush() {
-            Flushed::Empty => self.blocked = false,
+            Flushed::Empty => self.pour(),
             Flushed::Waiting(bytes) if bytes < waited => {}
             Flushed::Waiting(_) => return,
             Flushed::Gone => self.phase = Phase::Ended,

@@ -20,6 +20,7 @@ use crate::limiter::{Left, SharedBucket};
 use crate::outbox::{Outbox, Signal};
 use crate::registry::Registry;
 use crate::stats::AppStats;
+use crate::usage::{LimitUse, Usage};
 
 /// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
 const KEY_BUCKETS_MAX: usize = 4_096;
@@ -36,8 +37,11 @@ pub(crate) struct AppEntry {
     app: ArcSwap<App>,
     id: AppId,
     pub(crate) stats: AppStats,
+    pub(crate) usage: Usage,
     pub(crate) publishes: SharedBucket,
     connects: SharedBucket,
+    /// Connects and publishes at the last tick: a second's rate is the difference.
+    counted: [AtomicU64; 2],
     requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
     pub(crate) registry: Registry,
     pub(crate) issuers: IssuerState,
@@ -98,6 +102,14 @@ impl Directory {
         self.entry(id).map(|entry| entry.app())
     }
 
+    /// How near each app is to its limits on this node; apps that used nothing today are left out.
+    #[must_use]
+    pub fn usage(&self) -> Vec<(AppId, Vec<LimitUse>)> {
+        let entries = self.entries();
+        let used = entries.iter().map(|entry| (entry.id, entry.usage.all()));
+        used.filter(|(_, used)| !used.is_empty()).collect()
+    }
+
     /// Every app and the version of it that is in force here.
     #[must_use]
     pub fn versions(&self) -> Vec<(AppId, u64)> {
@@ -155,8 +167,10 @@ impl AppEntry {
             id: app.id,
             app: ArcSwap::from_pointee(app),
             stats: AppStats::default(),
+            usage: Usage::default(),
             publishes: SharedBucket::default(),
             connects: SharedBucket::default(),
+            counted: std::array::from_fn(|_| AtomicU64::new(0)),
             requests: Mutex::default(),
             registry: Registry::default(),
             issuers: IssuerState::default(),
@@ -177,6 +191,25 @@ impl AppEntry {
         self.app.load()
     }
 
+    /// Counts a refusal.
+    pub(crate) fn refused(&self, error: &NodeError) {
+        self.stats.refused(error.code(), error.limit());
+        self.usage.refused(error);
+    }
+
+    /// Notes what the app uses at this moment, and ends a second of what it used.
+    pub(crate) fn tick(&self, second: u32, unix_ms: u64) {
+        let (app, read) = (self.peek(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        self.usage.seen(Limit::Connections, read(&self.stats.connections));
+        self.usage.seen(Limit::Channels, self.channel_count());
+        let (connects, published) = (read(&self.stats.connects), read(&self.stats.messages_in));
+        let before =
+            (self.counted[0].swap(connects, Ordering::Relaxed), self.counted[1].swap(published, Ordering::Relaxed));
+        self.usage.seen(Limit::ConnectRate, connects.saturating_sub(before.0));
+        self.usage.seen(Limit::PublishApp, published.saturating_sub(before.1));
+        self.usage.tick(second, unix_ms, &app.limits);
+    }
+
     /// Counts a request of a key, or of a token of this signer.
     pub(crate) fn request(&self, signer: Signer, now: Duration) -> Result<Left, NodeError> {
         let value = self.peek().limits.get(Limit::RestRequests);
@@ -187,11 +220,13 @@ impl AppEntry {
             }
             Arc::clone(buckets.entry(signer).or_default())
         };
-        bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
+        let left = bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::RestRequests,
             max: value.max,
             retry_after_ms: exceeded.retry_after_ms,
-        })
+        })?;
+        self.usage.seen(Limit::RestRequests, value.burst.max(1).saturating_sub(left.remaining));
+        Ok(left)
     }
 
     /// Lets a connection in, or says which limit refuses it.

@@ -22,6 +22,7 @@ use crate::broker::Deliver;
 use crate::directory::AppEntry;
 use crate::outbox::{Delivery, JOINED_MAX, Outbox};
 use crate::stats::AppStats;
+use crate::usage::Usage;
 
 const SHARDS: usize = 64;
 const CHUNK: usize = 256;
@@ -143,15 +144,21 @@ impl Hub {
         }
     }
 
-    /// Goes on where a turn stopped, and takes part in whatever else is ready.
-    async fn run_rest(self: Arc<Self>, mut progress: Progress) {
-        loop {
-            while self.fan_out(&mut progress).is_some() {
+    /// Goes on where a turn stopped, and takes part in whatever else is ready: a chunk of each channel in turn, so that a
+    /// crowd is in nobody's way.
+    async fn run_rest(self: Arc<Self>, progress: Progress) {
+        let mut running = VecDeque::from([progress]);
+        while let Some(mut progress) = running.pop_front() {
+            running.extend(self.next_ready().map(Progress::of));
+            if self.fan_out(&mut progress).is_some() {
+                running.push_back(progress);
                 tokio::task::yield_now().await;
+            } else {
+                self.finish(&progress.channel);
             }
-            self.finish(&progress.channel);
-            let Some(channel) = self.next_ready() else { return };
-            progress = Progress::of(channel);
+            if running.is_empty() {
+                running.extend(self.next_ready().map(Progress::of));
+            }
         }
     }
 
@@ -262,6 +269,11 @@ impl Channel {
     #[must_use]
     pub const fn name(&self) -> &ChannelName {
         self.key.channel()
+    }
+
+    /// What its app uses, and what slow clients were not sent.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.entry.usage
     }
 
     /// Its subscriptions on this node.

@@ -35,6 +35,7 @@ pub mod ticket;
 pub mod token;
 pub mod transport;
 pub mod turn;
+mod usage;
 
 pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending};
 pub use bus::{Bus, LocalBus, Told, Whom};
@@ -45,10 +46,11 @@ pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
     Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryPage,
-    HistoryQuery, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Published, Quota, RevocationLog,
+    HistoryQuery, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};
 pub use stats::{NodeFigures, PresenceFigures};
 pub use ticket::{ResumeTicket, TicketKeys};
 pub use transport::{Inbound, Reader, ReceiveError, Sink};
+pub use usage::{LetGo, LimitUse};

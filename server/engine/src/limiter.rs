@@ -62,6 +62,19 @@ impl Bucket {
         self.full_at_ns = next;
         Ok(left)
     }
+
+    /// How many could be drawn now.
+    #[must_use]
+    pub fn left(&self, now: Duration, value: LimitValue) -> u64 {
+        draw(self.full_at_ns, now, value, 0).map_or(0, |(_, left)| left.remaining)
+    }
+
+    /// Draws so many whether or not they are there; what is overdrawn has to come in before the next.
+    pub fn charge(&mut self, now: Duration, value: LimitValue, count: u64) {
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let interval_ns = 1_000_000_000_u64.checked_div(value.max).unwrap_or(u64::MAX).max(1);
+        self.full_at_ns = self.full_at_ns.max(now_ns).saturating_add(count.saturating_mul(interval_ns));
+    }
 }
 
 impl SharedBucket {
@@ -103,6 +116,17 @@ mod tests {
         assert!(bucket.draw(at(99), value, 1).is_err());
         assert!(bucket.draw(at(100), value, 1).is_ok());
         assert!(Bucket::default().draw(at(0), LimitValue::rate(0, 5), 1).is_err());
+    }
+
+    #[test]
+    fn what_is_overdrawn_comes_in_before_the_next() {
+        let (mut bucket, value, at) = (Bucket::default(), LimitValue::rate(10, 10), Duration::from_millis);
+        assert_eq!(bucket.left(at(0), value), 10);
+        bucket.charge(at(0), value, 15);
+        assert_eq!(
+            (bucket.left(at(400), value), bucket.left(at(600), value), bucket.left(at(1_500), value)),
+            (0, 1, 10)
+        );
     }
 
     proptest! {

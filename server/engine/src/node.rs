@@ -1,15 +1,18 @@
 //! The node: every operation of REST and of sockets comes through here, in the order authorize → limit → validate →
 //! broker.
 
+mod channels;
 mod drain;
 mod figures;
 mod history;
 mod manage;
 mod presence;
+mod pressure;
 mod revocations;
 mod tickets;
 mod tokens;
 
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +22,8 @@ use fanfare_core::permission::decide;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
 use fanfare_core::{
-    App, Block, Capabilities, ChannelKey, ChannelName, Clock, Draft, ErrorCode, Limit, LimitValue, Lineage, Operation,
-    Position, Problem, Refusal, Signer, Subject,
+    App, Block, Capabilities, ChannelKey, ChannelName, ChannelSettings, Clock, Draft, ErrorCode, Limit, LimitValue,
+    Lineage, Operation, Position, Problem, Refusal, Signer, Subject,
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -48,6 +51,8 @@ use crate::turn;
 
 pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
+pub use pressure::Pressure;
+
 pub use history::{Direction, HistoryPage, HistoryQuery};
 pub(crate) use presence::{EnterClient, may_be_present, may_see};
 pub use presence::{EnterUser, PresenceQuery};
@@ -108,6 +113,7 @@ pub struct Node {
     draining: CancellationToken,
     tasks: TaskTracker,
     figures: Mutex<figures::LiveFigures>,
+    pressure: AtomicU8,
 }
 
 /// What came with a connection's handshake.
@@ -237,6 +243,7 @@ impl Node {
             draining: CancellationToken::new(),
             tasks,
             figures: Mutex::default(),
+            pressure: AtomicU8::new(Pressure::Calm as u8),
         })
     }
 
@@ -351,17 +358,19 @@ impl Node {
         let app = caller.entry.peek();
         let key = decide(&app, &caller.subject, Operation::Publish, channel)?.channel_key();
         let weight = draft.weight();
-        let bytes = caller.subject.limit(&app.limits, Limit::MessageBytes).max;
+        let settings = app.settings_of(channel);
+        let bytes = settings.message_bytes_max(caller.subject.limit(&app.limits, Limit::MessageBytes));
         if weight as u64 > bytes {
             return Err(NodeError::TooLarge { limit: Limit::MessageBytes, bytes: weight, max: bytes });
         }
+        caller.entry.usage.seen(Limit::MessageBytes, weight as u64);
         let rate = app.limits.get(Limit::PublishApp);
         caller.entry.publishes.draw(accepted, rate, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::PublishApp,
             max: rate.max,
             retry_after_ms: exceeded.retry_after_ms,
         })?;
-        let append = Append { monotonic: accepted, ..self.append(&app, caller, channel, draft) };
+        let append = Append { monotonic: accepted, ..self.append(&app, caller, settings, draft) };
         let handed = self.clock.monotonic();
         caller.entry.stats.took(Stage::Ingest, handed.saturating_sub(accepted), 1);
         let (entry, clock) = (Arc::clone(&caller.entry), Arc::clone(&self.clock));
@@ -378,9 +387,8 @@ impl Node {
     }
 
     /// What the broker is asked to append: settings of the channel, inside the limits of the app.
-    fn append(&self, app: &App, caller: &Caller, channel: &ChannelName, draft: Draft) -> Append {
+    fn append(&self, app: &App, caller: &Caller, settings: &ChannelSettings, draft: Draft) -> Append {
         let time_ms = self.clock.unix_ms();
-        let settings = app.settings_of(channel);
         let idempotent = draft.id.is_some();
         let id = draft.id.clone().unwrap_or_else(|| MessageId::new(time_ms, self.chance.next()).to_string().into());
         let mut history = settings.history;
@@ -399,7 +407,7 @@ impl Node {
             monotonic: Duration::ZERO,
             history,
             idempotency_ms: settings.idempotency_ms,
-            rate: app.limits.get(Limit::PublishChannel),
+            rate: settings.publish_rate(app.limits.get(Limit::PublishChannel)),
             app_bytes_max: app.limits.get(Limit::HistoryBytesApp).max,
         }
     }
@@ -411,31 +419,6 @@ impl Node {
             durability: appended.durability,
             duplicate: appended.duplicate,
         }
-    }
-
-    /// Lists channels that somebody is subscribed to.
-    ///
-    /// # Errors
-    /// When the caller is no key that may `manage`.
-    pub fn channels(&self, caller: &Caller, query: &ChannelsQuery) -> Result<ChannelsPage, NodeError> {
-        let Subject::Key { id, capabilities } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
-        if !capabilities.anywhere(Operation::Manage) {
-            let refusal = Refusal::Key { key: *id, operation: Operation::Manage };
-            return self.counted(&caller.entry, Err(refusal.into()));
-        }
-        let limit = query.limit.clamp(1, 1_000) as usize;
-        let prefix = query.prefix.as_deref().unwrap_or_default();
-        let mut found = caller.entry.channels(prefix, query.after.as_ref(), limit + 1);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        // A page may be short of what the key may not see; the cursor still moves on.
-        let next = more.then(|| found.last().map(|(name, _)| name.clone())).flatten();
-        let seen = |name: &ChannelName| {
-            !name.is_reserved() && capabilities.on(name, &*caller.subject).contains(Operation::Manage)
-        };
-        let channels = found.into_iter().filter(|(name, _)| seen(name));
-        let channels = channels.map(|(name, count)| ChannelInfo { name, subscribers: count.into() }).collect();
-        Ok(ChannelsPage { channels, next })
     }
 
     /// Signs a channel token with the calling key.
@@ -485,6 +468,9 @@ impl Node {
             && !current.origins.iter().any(|known| **known == **origin)
         {
             return self.counted(&entry, Err(NodeError::Origin(origin.chars().take(200).collect())));
+        }
+        if self.pressure() >= Pressure::High {
+            return self.counted(&entry, Err(NodeError::Overloaded));
         }
         let now = self.clock.monotonic();
         let place = self.population.enter(self.options.connections_max)?;
@@ -536,7 +522,11 @@ impl Node {
     pub fn tick(&self) {
         let second = self.second();
         for entry in self.directory.entries() {
+            entry.tick(second, self.clock.unix_ms());
             entry.registry.each(|outbox| outbox.tick_if_due(second));
+        }
+        if self.pressure() == Pressure::Critical {
+            self.shed();
         }
         for key in self.hub.sweep() {
             self.broker.detach(&key, &|| self.hub.find(&key).is_some());
@@ -583,7 +573,7 @@ impl Node {
     /// Counts a refusal.
     pub(crate) fn counted<T>(&self, entry: &AppEntry, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
         if let Err(error) = &outcome {
-            entry.stats.refused(error.code(), error.limit());
+            entry.refused(error);
         }
         outcome
     }

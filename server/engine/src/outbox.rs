@@ -2,12 +2,16 @@
 //!
 //! Whoever delivers takes the lock for one push and writes straight to the socket while nothing waits before it; the
 //! rest is queued, shared bytes all of it, and drained by the connection's task when the socket takes more. A client
-//! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history.
+//! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history, unless
+//! their channel says otherwise (`waiting.rs`).
 
 mod delivery;
 mod outside;
+mod pace;
 mod presence;
+mod signal;
 mod slot;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
@@ -18,7 +22,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use fanfare_core::id::ConnectionId;
-use fanfare_core::{Message, Position, Subject};
+use fanfare_core::{ChannelName, Message, Position, SlowPolicy, Subject};
 use fanfare_protocol::Frame;
 use futures_util::task::AtomicWaker;
 
@@ -31,8 +35,11 @@ use crate::turn;
 pub use delivery::{Delivery, Wire};
 use presence::Watching;
 pub(crate) use presence::{PresencePush, Told};
+pub(crate) use signal::{Signal, Signals};
 pub(crate) use slot::Freed;
 use slot::Slot;
+use waiting::Rare;
+pub(crate) use waiting::{Dropped, Manner};
 
 /// The most messages one push or one write joins.
 pub(crate) const JOINED_MAX: usize = 64;
@@ -41,40 +48,6 @@ pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that may wait for the end of a thread's turn. What is more is written at once.
 pub(crate) const CORKED_BYTES_MAX: usize = 16 * 1024;
-
-/// What a connection's task is told by others; each stays set until the task takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Signal {
-    /// Look again at rights: the app changed.
-    Recheck = 1,
-    /// Something is due: heartbeat, expiry, deadline.
-    Tick = 2,
-    /// The node is going away: it is time to say so.
-    Drain = 4,
-    /// Bytes wait for the socket.
-    Blocked = 8,
-    /// A subscription needs a page of history.
-    CatchUp = 16,
-    /// The client goes on elsewhere, with this connection's ticket.
-    Superseded = 32,
-    /// An order came from outside.
-    Ordered = 64,
-    /// The node is going away: finish what was begun, then end.
-    Part = 128,
-    /// The node's time is over: end at once.
-    Cut = 256,
-}
-
-/// The signals that were set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Signals(u32);
-
-impl Signals {
-    pub(crate) const fn has(self, signal: Signal) -> bool {
-        self.0 & signal as u32 != 0
-    }
-}
 
 /// One client's write side. Shared by its task and by whoever delivers.
 pub struct Outbox {
@@ -102,6 +75,8 @@ struct State {
     orders: Option<Box<outside::Orders>>,
     /// What is queued waits for the end of a turn, and not for the socket.
     corked: bool,
+    /// What waits by policy; `None` for whoever keeps up.
+    rare: Option<Box<Rare>>,
 }
 
 /// A read that a subscription waits for. Its place may serve another by the time the page comes, so a place alone does
@@ -132,6 +107,18 @@ pub(crate) enum Flushed {
     Gone,
 }
 
+/// A page that was read for a subscription.
+#[derive(Debug)]
+pub(crate) struct Turn<'p> {
+    pub(crate) page: &'p Page,
+    /// When it was read.
+    pub(crate) accepted: Duration,
+    /// Where the subscription stands, if that was not known before.
+    pub(crate) place: Option<Position>,
+    /// Whether it was behind, and not just made.
+    pub(crate) catches_up: bool,
+}
+
 /// A subscription that wants its next page.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -157,6 +144,7 @@ impl Outbox {
                 subject: None,
                 orders: None,
                 corked: false,
+                rare: None,
             }),
         })
     }
@@ -192,9 +180,9 @@ impl Outbox {
 
     pub(crate) fn take_signals(&self) -> Signals {
         if self.signals.load(Ordering::Acquire) == 0 {
-            return Signals(0);
+            return Signals::NONE;
         }
-        Signals(self.signals.swap(0, Ordering::AcqRel))
+        Signals::of(self.signals.swap(0, Ordering::AcqRel))
     }
 
     /// Asks for [`Signal::Tick`] at this second of the monotonic clock.
@@ -218,40 +206,60 @@ impl Outbox {
     /// Hands messages of one channel to one subscription: the fan-out's inner step.
     pub(crate) fn deliver(&self, slot: u32, channel: &Arc<Channel>, batch: &[Arc<Delivery>]) -> Wrote {
         let mut state = self.state();
-        let State { id, sink: Some(_), slots, queued, .. } = &mut *state else { return Wrote::default() };
+        let State { id, sink: Some(_), slots, queued, corked, rare, .. } = &mut *state else { return Wrote::default() };
         let Some(taken) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return Wrote::default() };
         // The slot may serve another channel by now.
         if !Arc::ptr_eq(&taken.channel, channel) {
             return Wrote::default();
         }
+        let wire = taken.manner.wire(self.wire);
+        let mut straight = batch.len().min(JOINED_MAX);
+        let mut full = PUSH_BYTES_MAX;
+        let waits = taken.manner.waits();
+        if waits && *queued > 0 && !*corked {
+            straight = 0;
+        }
+        if let Some(rare) = rare {
+            let now = batch.last().map_or(Duration::ZERO, |last| last.arrived);
+            (straight, full) = rare.straight(slot, straight, taken.cursor.is_live().then_some(now));
+        }
         let mut joined: [&[u8]; JOINED_MAX] = [&[]; JOINED_MAX];
         let mut whole: [Option<&Bytes>; JOINED_MAX] = [None; JOINED_MAX];
-        let (mut count, mut bytes, mut catch_up) = (0, 0, false);
-        for delivery in batch.iter().take(JOINED_MAX) {
-            if *queued + bytes >= PUSH_BYTES_MAX && taken.cursor.is_live() {
+        let (mut count, mut bytes, mut behind) = (0, 0, None);
+        for (index, delivery) in batch.iter().take(straight).enumerate() {
+            if *queued + bytes >= full && taken.cursor.is_live() {
+                if waits {
+                    straight = index;
+                    break;
+                }
                 taken.cursor.fall_behind();
-                catch_up = true;
+                behind = Some(taken.manner.when_behind());
             }
             match taken.cursor.push(delivery) {
-                Push::Deliver if is_left_out(*id, &delivery.message, taken.echo) => {}
+                Push::Deliver if is_left_out(*id, &delivery.message, taken.manner.echo) => {}
                 Push::Deliver => {
-                    let frame = delivery.bytes(channel.name(), self.wire);
+                    let frame = delivery.bytes(channel.name(), wire);
                     joined[count] = frame;
                     whole[count] = Some(frame);
                     bytes += frame.len();
                     count += 1;
                 }
-                Push::Gap => catch_up = true,
+                Push::Gap => behind = behind.or(Some(Signal::CatchUp)),
                 Push::Drop | Push::Held => {}
             }
         }
-        let blocked = state.write(&joined[..count], |index| whole[index].cloned().unwrap_or_default());
+        let mut blocked = state.write(&joined[..count], |index| whole[index].cloned().unwrap_or_default());
+        if straight < batch.len() {
+            behind = behind.or(self.keep(&mut state, slot, &batch[straight..]));
+            // Nothing else would have the task look at what was kept.
+            blocked |= (state.queued == 0 || state.corked) && state.rare.as_ref().is_some_and(|rare| rare.is_news());
+        }
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
         }
-        if catch_up {
-            self.signal(Signal::CatchUp);
+        if let Some(signal) = behind {
+            self.signal(signal);
         }
         Wrote { messages: count as u64, bytes: bytes as u64 }
     }
@@ -320,7 +328,7 @@ impl Outbox {
     pub(crate) fn take_slot(
         &self,
         join: impl FnOnce(u32) -> (Arc<Channel>, u32),
-        echo: bool,
+        manner: Manner,
         start: Option<Position>,
     ) -> Ticket {
         let slot = {
@@ -339,8 +347,8 @@ impl Outbox {
         let mut state = self.state();
         let ticket = state.ticket(slot);
         let reading = Some(ticket.read);
-        state.slots[slot as usize] =
-            Some(Box::new(Slot { channel, member, echo, watching: Watching::No, reading, cursor }));
+        let watching = Watching::No;
+        state.slots[slot as usize] = Some(Box::new(Slot { channel, member, manner, watching, reading, cursor }));
         ticket
     }
 
@@ -348,6 +356,7 @@ impl Outbox {
     pub(crate) fn free_slot(&self, slot: u32) -> Option<Freed> {
         let mut state = self.state();
         let taken = state.slots.get_mut(slot as usize)?.take()?;
+        state.forget(slot);
         while matches!(state.slots.last(), Some(None)) {
             state.slots.pop();
         }
@@ -377,30 +386,39 @@ impl Outbox {
         self.state().waiting_for(ticket).map(|taken| Arc::clone(&taken.channel))
     }
 
-    /// How many bytes wait.
+    /// Has every subscription delivered to as its channel's settings say now.
+    pub(crate) fn retune(&self, manner: impl Fn(&ChannelName) -> Manner) {
+        for taken in self.state().slots.iter_mut().flatten() {
+            taken.manner = manner(taken.channel.name());
+        }
+    }
+
+    /// How many bytes wait in the queue.
     pub(crate) fn waiting(&self) -> usize {
         self.state().queued
     }
 
-    /// A page, read at the moment beside it, for a subscription: first what `announce` says of it, then its messages and
-    /// those held, as one write. `place` gives the position where that was not known. Answers what was written, and
-    /// whether another page is needed.
+    /// A page for a subscription: first what `announce` says of it, then its messages and those held, as one write.
+    /// Answers what was written, and whether another page is needed.
     pub(crate) fn open(
         &self,
         ticket: Ticket,
-        (page, now): (&Page, Duration),
-        place: Option<Position>,
+        turn: &Turn<'_>,
         announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
     ) -> (Wrote, bool) {
         let mut state = self.state();
         let id = state.id;
         let Some(taken) = state.waiting_for(ticket) else { return (Wrote::default(), false) };
         taken.reading = None;
-        if let Some(position) = place {
+        if let Some(position) = turn.place {
             taken.cursor.place(position);
         }
-        let turned = taken.cursor.page(page, |message| Arc::new(Delivery::read(Arc::clone(message), now)));
-        let (channel, echo) = (Arc::clone(&taken.channel), taken.echo);
+        let wrap = |message: &Arc<Message>| Arc::new(Delivery::read(Arc::clone(message), turn.accepted));
+        let mut turned = taken.cursor.page(turn.page, wrap);
+        let (channel, Manner { echo, slow, .. }) = (Arc::clone(&taken.channel), taken.manner);
+        if turn.catches_up && slow == SlowPolicy::Conflate {
+            turned.deliver = waiting::conflated(&channel, turned.deliver);
+        }
         let announced = announce(&turned).map(|frame| self.wire.own(&frame));
         let shown = turned.deliver.iter().filter(|delivery| !is_left_out(id, &delivery.message, echo));
         let mut wrote = Wrote::default();
@@ -416,6 +434,7 @@ impl Outbox {
             let joined: Vec<&[u8]> = part.iter().map(|frame| &frame[..]).collect();
             blocked |= state.write(&joined, |index| part[index].clone());
         }
+        state.sent(turn.accepted, wrote.messages);
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
@@ -423,12 +442,12 @@ impl Outbox {
         (wrote, turned.again)
     }
 
-    /// The subscriptions that are not live: each wants a page.
+    /// The subscriptions that are not live: each wants a page, after what waits for it by policy.
     pub(crate) fn wanting(&self) -> Vec<Wanted> {
         let state = self.state();
         let behind = state.slots.iter().enumerate().filter_map(|(slot, taken)| {
             let taken = taken.as_ref().filter(|taken| !taken.cursor.is_live())?;
-            let slot = u32::try_from(slot).ok()?;
+            let slot = u32::try_from(slot).ok().filter(|slot| !state.keeps(*slot))?;
             Some(Wanted { slot, channel: Arc::clone(&taken.channel), position: taken.cursor.position() })
         });
         behind.collect()
@@ -436,7 +455,11 @@ impl Outbox {
 
     /// Frees every place and says what they held.
     pub(crate) fn free_all(&self) -> Vec<Freed> {
-        let slots = std::mem::take(&mut self.state().slots);
+        let slots = {
+            let mut state = self.state();
+            state.forget_all();
+            std::mem::take(&mut state.slots)
+        };
         slots.into_iter().flatten().map(|taken| (*taken).freed()).collect()
     }
 
@@ -448,6 +471,7 @@ impl Outbox {
         }
         state.queue = VecDeque::new();
         state.queued = 0;
+        state.rare = None;
     }
 }
 

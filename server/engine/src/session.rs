@@ -21,6 +21,9 @@ pub use held::Held;
 /// How long an expired token's connection may still refresh it.
 pub const EXPIRY_GRACE_MS: u64 = 30_000;
 
+/// How often a client is told at most to be near one limit.
+const NEAR_EVERY_S: u32 = 60;
+
 /// One client's session. Its subscriptions are named here; their cursors are in the outbox.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -44,7 +47,24 @@ struct Connected {
     info: Option<Box<Box<RawValue>>>,
     /// When to tell the client that its token expires; `u64::MAX` when there is nothing to tell any more.
     tell_ms: u64,
+    /// What the client was told of limits; `None` for nearly all.
+    told: Option<Box<Told>>,
 }
+
+/// How much of a limit of the connection is used; of a rate, how much of what may come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Near {
+    /// Which.
+    pub limit: Limit,
+    /// How much.
+    pub used: u64,
+    /// Of how much.
+    pub max: u64,
+}
+
+/// Which limits a client was told to be near, whether anything was left then, and in which second.
+#[derive(Debug, Default)]
+struct Told(Vec<(Limit, bool, u32)>);
 
 /// What a change, or the passing of time, means for a session.
 #[derive(Debug, PartialEq)]
@@ -56,13 +76,13 @@ pub enum Verdict {
 }
 
 impl Session {
-    /// Whether this command may run now.
+    /// Whether this command may run now, and how much of its limit is used then.
     ///
     /// # Errors
     /// When the session has not started, or has already, or too much comes.
-    pub fn admit(&mut self, command: &CommandKind, app: &App, now: Duration) -> Result<(), NodeError> {
+    pub fn admit(&mut self, command: &CommandKind, app: &App, now: Duration) -> Result<Option<Near>, NodeError> {
         match (command, &self.connected) {
-            (CommandKind::Connect(_), None) => return Ok(()),
+            (CommandKind::Connect(_), None) => return Ok(None),
             (CommandKind::Connect(_), Some(_)) => {
                 let problem = Problem::new(
                     ErrorCode::Conflict,
@@ -91,11 +111,13 @@ impl Session {
             | CommandKind::Ping => (&mut self.commands, Limit::CommandRate),
         };
         let value = own.map_or_else(|| app.limits.get(limit), |subject| subject.limit(&app.limits, limit));
-        bucket.draw(now, value, 1).map(drop).map_err(|exceeded| NodeError::Rate {
+        let drawn = bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
             limit,
             max: value.max,
             retry_after_ms: exceeded.retry_after_ms,
-        })
+        })?;
+        let max = value.burst.max(1);
+        Ok(Some(Near { limit, used: max.saturating_sub(drawn.remaining), max }))
     }
 
     /// The session starts, with a token or without; `generation` tells it from earlier ones of the same connection.
@@ -110,7 +132,8 @@ impl Session {
         };
         let subject = Arc::new(Subject::Client(Box::new(subject)));
         let info = info.map(Box::new);
-        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info, tell_ms: u64::MAX }));
+        let (tell_ms, told) = (u64::MAX, None);
+        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info, tell_ms, told }));
         Ok(())
     }
 
@@ -261,6 +284,18 @@ impl Session {
             held.remove(channel);
         }
         Some(self.subscriptions.remove(at).1)
+    }
+
+    /// Whether the client is to be told: once in a minute for each limit, and once more when nothing is left.
+    pub fn is_near_news(&mut self, near: Near, now_s: u32) -> bool {
+        let Some(connected) = &mut self.connected else { return false };
+        let (Told(told), left) = (&mut **connected.told.get_or_insert_default(), near.used < near.max);
+        told.retain(|(_, _, at_s)| now_s < at_s.saturating_add(NEAR_EVERY_S));
+        if told.iter().any(|(limit, some_left, _)| *limit == near.limit && (!some_left || left)) {
+            return false;
+        }
+        told.push((near.limit, left, now_s));
+        true
     }
 
     /// How many subscriptions there are.

@@ -1,5 +1,7 @@
 //! The node's real code over links and brokers that a test holds in its hand: no socket, no service, no waiting.
 
+#[path = "simulation/limits.rs"]
+mod limits;
 #[path = "simulation/link.rs"]
 mod link;
 #[path = "simulation/node.rs"]
@@ -12,6 +14,8 @@ mod pressure;
 mod resume;
 #[path = "simulation/schedule.rs"]
 mod schedule;
+#[path = "simulation/slow.rs"]
+mod slow;
 #[path = "simulation/storm.rs"]
 mod storm;
 #[path = "simulation/turns.rs"]

@@ -130,11 +130,20 @@ pub(crate) struct Node {
     pub(crate) connects_burst: u64,
     /// How long a client may take until its `connect`, in milliseconds.
     pub(crate) connect_within_ms: u64,
+    /// How much memory the process may have, in bytes: from four fifths of it nobody new is let in, from nine tenths on
+    /// connections are let go. 0 does not look.
+    pub(crate) memory_bytes_max: u64,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { connections_max: 100_000, connects_per_s: 5_000, connects_burst: 10_000, connect_within_ms: 5_000 }
+        Self {
+            connections_max: 100_000,
+            connects_per_s: 5_000,
+            connects_burst: 10_000,
+            connect_within_ms: 5_000,
+            memory_bytes_max: 0,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`listener`] accepts and speaks HTTP until a request asks for a socket; [`websocket`] carries it from there on,
 //! over either of the two links: [`tcp`] or [`tls`]. Nothing beyond [`websocket`] knows how frames look.
 
+mod descriptors;
 pub mod echo;
 pub mod handshake;
 pub mod listener;

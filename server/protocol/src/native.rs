@@ -21,8 +21,8 @@ pub use parse::{
 };
 pub use write::{
     Gap, GapReason, Hello, HistoryOk, PresenceDiff, PresenceEnded, PresencePage, PublishedOk, Recovery, Reply,
-    SubscribedOk, error, push_message, push_presence, push_presence_diff, push_presence_ended, push_reconnect,
-    push_recovery, push_token_expiring, push_unsubscribed, reply,
+    SubscribedOk, error, push_gap, push_limit_near, push_message, push_presence, push_presence_diff,
+    push_presence_ended, push_reconnect, push_recovery, push_token_expiring, push_unsubscribed, reply,
 };
 
 pub use crate::draft::Publication as Publish;

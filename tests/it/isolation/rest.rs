@@ -65,6 +65,7 @@ const CONTROL_PLANE: &[Row] = &[
     read("get_channel_settings"),
     row("replace_channel_settings", Owner, |_| json!({ "settings": [] })),
     read("get_limits"),
+    row("lower_limits", Owner, |_| json!({ "lowered": { "connections": { "max": 1 } } })),
     read("get_statistics"),
     read("get_usage"),
     row("create_live_token", Owner, |_| json!({})),

@@ -152,7 +152,13 @@ impl World {
             format!("/apps/{app}/channel-settings"),
             format!("/apps/{app}/limits"),
         ] {
-            let body = self.victim.get(&path).await?.ok()?;
+            let mut body = self.victim.get(&path).await?.ok()?;
+            // How much is used changes by itself.
+            if let Some(list) = body.as_object_mut().filter(|list| list.contains_key("limits")) {
+                list.remove("used_at");
+                let limits = list.get_mut("limits").and_then(Value::as_array_mut).into_iter().flatten();
+                limits.filter_map(Value::as_object_mut).for_each(|limit| drop(limit.remove("used")));
+            }
             state.insert(path, body);
         }
         for path in [

@@ -138,5 +138,36 @@ async fn a_publish_over_a_rate_is_refused_by_the_name_of_the_rate() -> Result<()
     }
     let problem = ann.refused("subscribe", json!({ "channel": "room:3" })).await?;
     assert_eq!((&problem["code"], &problem["limit"]), (&json!("limit_reached"), &json!("subscriptions")));
+    // It was warned before: near, and then at the limit.
+    for (limit, used, max) in [("publish_connection", 4, 5), ("publish_connection", 5, 5), ("subscriptions", 2, 2)] {
+        let notice = json!({ "kind": "limit_near", "limit": limit, "used": used, "max": max });
+        assert_eq!(ann.push().await?["notice"], notice);
+    }
     ann.nothing_came().await
+}
+
+/// Waits as it is told, each time, and is never refused for coming too early.
+#[tokio::test]
+async fn whoever_waits_as_told_is_not_refused_again() -> Result<()> {
+    let server = Server::start().await?;
+    let owner = server.sign_up().await?;
+    let lowered = json!({ "publish_channel": { "max": 20, "burst": 2 }, "message_bytes": { "max": 1_000 } });
+    server.lower_limits(&lowered).await?;
+    refused_at(&owner, 1_001).await?;
+    let publisher = owner.publisher();
+    let (mut refusals, mut waited) = (0, false);
+    for number in 0..40 {
+        let answer = publisher.post(&messages("room:9"), &json!({ "data": number })).await?;
+        if answer.status == 200 {
+            waited = false;
+            continue;
+        }
+        assert!(!waited, "refused after waiting as told: {}", answer.body);
+        let wait = answer.body["retry_after_ms"].as_u64().context("when to come back")?;
+        #[expect(clippy::disallowed_methods, reason = "a client that obeys waits; that is what is tested")]
+        tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+        (refusals, waited) = (refusals + 1, true);
+    }
+    ensure!(refusals >= 5, "the limit was hardly met: {refusals}");
+    Ok(())
 }

@@ -13,6 +13,7 @@ use crate::etag::{IfMatch, Versioned};
 
 const SETTINGS_MAX: usize = 100;
 const IDEMPOTENCY_MS_MAX: u64 = 86_400_000;
+const RATE_MAX: u64 = 1_000_000;
 
 /// Read the channel settings
 #[utoipa::path(
@@ -62,14 +63,26 @@ fn check(all: &[ChannelSettings]) -> Result<(), ControlError> {
         } else if one.pattern.to_string().starts_with('$') {
             checks.wrong(pattern, "channels that start with $ are Fanfare's own");
         }
+        if one.message_bytes == Some(0) {
+            checks.wrong(format!("/settings/{at}/message_bytes"), "at least 1; leave it out for the app's limit");
+        }
+        if let Some(rate) = one.publish_rate {
+            for (field, number) in [("max", rate.max), ("burst", rate.burst)] {
+                if !(1..=RATE_MAX).contains(&number) {
+                    let place = format!("/settings/{at}/publish_rate/{field}");
+                    checks.wrong(place, format!("1 to {RATE_MAX}; leave the rate out for the app's limit"));
+                }
+            }
+        }
         if one.idempotency_ms > IDEMPOTENCY_MS_MAX {
             checks.wrong(format!("/settings/{at}/idempotency_ms"), format!("at most {IDEMPOTENCY_MS_MAX}, a day"));
         }
         // Postgres and JavaScript count whole numbers to different ends; both stop far above any sensible setting.
-        for (field, number) in [("ttl_ms", one.history.ttl_ms), ("bytes", one.history.bytes)] {
-            if number > 1 << 53 {
-                checks.wrong(format!("/settings/{at}/history/{field}"), "at most 2^53");
-            }
+        let bytes = one.message_bytes.unwrap_or_default();
+        let whole =
+            [("history/ttl_ms", one.history.ttl_ms), ("history/bytes", one.history.bytes), ("message_bytes", bytes)];
+        for (field, _) in whole.into_iter().filter(|(_, number)| *number > 1 << 53) {
+            checks.wrong(format!("/settings/{at}/{field}"), "at most 2^53");
         }
     }
     checks.finish()
@@ -105,6 +118,17 @@ mod tests {
                 "/settings/3/pattern",
                 "/settings/4/idempotency_ms",
                 "/settings/4/history/ttl_ms",
+            ]
+        );
+        let bad = r#"{"settings":[{"pattern":"a","message_bytes":0},{"pattern":"b","publish_rate":{"max":0,"burst":1}},
+            {"pattern":"c","publish_rate":{"max":10}},{"pattern":"d","message_bytes":18446744073709551615}]}"#;
+        assert_eq!(
+            places(bad),
+            [
+                "/settings/0/message_bytes",
+                "/settings/1/publish_rate/max",
+                "/settings/2/publish_rate/burst",
+                "/settings/3/message_bytes",
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
-use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position};
+use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Limit, Operation, Position};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
     self, Command, CommandError, CommandKind, Direction, Gap, GapReason, History, HistoryOk, PublishedOk, Recovery,
@@ -18,10 +18,11 @@ use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
-use crate::outbox::{Delivery, Flushed, PUSH_BYTES_MAX, Ticket, Wrote};
-use crate::session::Held;
+use crate::outbox::{Delivery, Dropped, Flushed, Manner, PUSH_BYTES_MAX, Ticket, Turn, Wrote};
+use crate::session::{Held, Near};
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
+use crate::usage::is_near;
 
 /// Messages and bytes of one catch-up page: bounded frames with live traffic after them.
 const PAGE_MESSAGES: u32 = 256;
@@ -66,21 +67,15 @@ impl Connection {
     fn on_command(&mut self, command: Command) {
         let Command { id, kind } = command;
         let app = self.entry.app();
-        let outcome = match self.session.admit(&kind, &app, self.node.clock.monotonic()) {
+        let admitted = self.session.admit(&kind, &app, self.node.clock.monotonic());
+        let outcome = match admitted {
             Err(error) => Err(error),
-            Ok(()) => match kind {
-                CommandKind::Connect(connect) => self.connect(id, connect),
-                CommandKind::Refresh(refresh) => self.refresh(id, refresh),
-                CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe),
-                CommandKind::Unsubscribe { channel } => self.unsubscribe(id, &channel),
-                CommandKind::Publish(publish) => self.publish(id, *publish),
-                CommandKind::Presence(presence) => self.presence(id, presence),
-                CommandKind::History(history) => self.history(id, history),
-                CommandKind::Ping => {
-                    self.answer(id, &Reply::Pong { time: self.node.clock.unix_ms() });
-                    Ok(())
+            Ok(drawn) => {
+                if let Some(drawn) = drawn {
+                    self.drawn(drawn);
                 }
-            },
+                self.carry_out(id, kind)
+            }
         };
         if let Err(error) = outcome {
             self.failed(id, &error);
@@ -88,7 +83,32 @@ impl Connection {
     }
 
     pub(super) fn failed(&mut self, id: u64, error: &NodeError) {
+        self.entry.usage.refused(error);
         self.refuse(Some(id), &error.problem());
+    }
+
+    /// So much of a limit is used now.
+    fn drawn(&mut self, drawn: Near) {
+        self.entry.usage.seen(drawn.limit, drawn.used);
+        if is_near(drawn.used, drawn.max) {
+            self.tell_near(drawn);
+        }
+    }
+
+    fn carry_out(&mut self, id: u64, kind: CommandKind) -> Result<(), NodeError> {
+        match kind {
+            CommandKind::Connect(connect) => self.connect(id, connect),
+            CommandKind::Refresh(refresh) => self.refresh(id, refresh),
+            CommandKind::Subscribe(subscribe) => self.subscribe(id, subscribe),
+            CommandKind::Unsubscribe { channel } => self.unsubscribe(id, &channel),
+            CommandKind::Publish(publish) => self.publish(id, *publish),
+            CommandKind::Presence(presence) => self.presence(id, presence),
+            CommandKind::History(history) => self.history(id, history),
+            CommandKind::Ping => {
+                self.answer(id, &Reply::Pong { time: self.node.clock.unix_ms() });
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn answer(&mut self, id: u64, reply: &Reply) {
@@ -122,13 +142,15 @@ impl Connection {
             native::Start::After(text) => Some(self.node.open_position(&key, text)?),
             native::Start::Now | native::Start::Rewind(_) => None,
         };
-        let echo = app.settings_of(&channel).echo;
+        let manner = Manner::of(app.settings_of(&channel));
         let (node, entry, outbox) = (&self.node, &self.entry, &self.outbox);
-        let ticket = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), echo, position);
+        let ticket = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), manner, position);
         self.session.subscribed(channel.clone(), ticket.slot);
         if let Some(own) = own {
             self.hold(channel.clone(), own);
         }
+        let (limit, used) = (Limit::Subscriptions, self.session.subscriptions());
+        self.drawn(Near { limit, used, max: self.limit(limit).max });
         AppStats::add(&self.entry.stats.subscriptions, 1);
         let read = self.read(match &start {
             native::Start::Now => Start::Top,
@@ -240,7 +262,8 @@ impl Connection {
         let place = place.map(|seq| Position { lineage: page.lineage, seq });
         let (node, stats) = (&self.node, &self.entry.stats);
         let expires_ms = self.session.held(&opening.channel).map(Held::expires_ms);
-        let outcome = self.outbox.open(ticket, (page, node.clock.monotonic()), place, |turned| {
+        let turn = Turn { page, accepted: node.clock.monotonic(), place, catches_up: false };
+        let outcome = self.outbox.open(ticket, &turn, |turned| {
             let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
                 let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
                 AppStats::add(counter, 1);
@@ -266,19 +289,18 @@ impl Connection {
     /// Hands out the next page of a subscription that catches up.
     fn continue_with(&mut self, ticket: Ticket, key: &ChannelKey, page: &Page) {
         let (node, entry) = (&self.node, &self.entry);
-        let outcome =
-            self.outbox.open(ticket, (page, node.clock.monotonic()), None, |turned: &Turned<Arc<Delivery>>| {
-                let lost = turned.lost?;
-                AppStats::add(&entry.stats.not_recovered, 1);
-                Some(lost_frame(node, key, lost, turned.from))
-            });
+        let turn = Turn { page, accepted: node.clock.monotonic(), place: None, catches_up: true };
+        let outcome = self.outbox.open(ticket, &turn, |turned: &Turned<Arc<Delivery>>| {
+            let lost = turned.lost?;
+            AppStats::add(&entry.stats.not_recovered, 1);
+            Some(lost_frame(node, key, lost, turned.from))
+        });
         self.turned(outcome);
     }
 
     /// A page was handed out.
     fn turned(&mut self, (wrote, again): (Wrote, bool)) {
-        AppStats::add(&self.entry.stats.messages_out, wrote.messages);
-        AppStats::add(&self.entry.stats.bytes_out, wrote.bytes);
+        self.wrote(wrote);
         self.catch_up |= again;
     }
 
@@ -287,25 +309,46 @@ impl Connection {
         if !self.catch_up || self.parting || self.phase != Phase::Open {
             return false;
         }
-        if let Flushed::Waiting(bytes) = self.outbox.flush()
-            && bytes > CATCH_UP_BELOW
-        {
-            // The socket tells when it takes more; the flag stays.
-            self.blocked = true;
+        match self.outbox.flush() {
+            Flushed::Waiting(bytes) if bytes > CATCH_UP_BELOW => {
+                // The socket tells when it takes more; the flag stays.
+                self.blocked = true;
+                return false;
+            }
+            Flushed::Empty if self.outbox.keeps_back() => self.pour(),
+            Flushed::Empty | Flushed::Waiting(_) | Flushed::Gone => {}
+        }
+        // Pages and what waits by policy go by turns, or one would starve the other.
+        if self.outbox.keeps_back() && !std::mem::take(&mut self.poured) {
             return false;
         }
         self.catch_up = false;
-        for wanted in self.outbox.wanting() {
+        let wanting = self.outbox.wanting();
+        let share = self.share(wanting.len());
+        if share == 0 {
+            // The flag stays for the next second.
+            self.catch_up = true;
+            self.wait_for_pace();
+            return false;
+        }
+        for wanted in wanting {
             if self.outbox.waiting() > CATCH_UP_BELOW {
                 self.catch_up = true;
                 break;
             }
             if let Some(ticket) = self.outbox.reading(wanted.slot) {
-                let read = self.read(Start::After(wanted.position.seq));
+                let read = Read { messages_max: share, ..self.read(Start::After(wanted.position.seq)) };
                 self.request_page(ticket, wanted.channel.key(), read, None);
             }
         }
         true
+    }
+
+    /// How many messages each of so many subscriptions may read now, so that all come forward.
+    fn share(&self, wanting: usize) -> u32 {
+        let left = self.outbox.left(self.node.clock.monotonic()).unwrap_or(usize::MAX);
+        let share = if left == 0 { 0 } else { (left / wanting.max(1)).max(1) };
+        u32::try_from(share).unwrap_or(u32::MAX).min(PAGE_MESSAGES)
     }
 
     fn unsubscribe(&mut self, id: u64, channel: &ChannelName) -> Result<(), NodeError> {
@@ -414,6 +457,11 @@ fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: 
 
 fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
     native::push_recovery(key.channel(), &gap(node, key, lost, to), &node.lineage(key, to.lineage), to.seq)
+}
+
+/// Says what a slow client was not sent.
+pub(super) fn gap_frame(node: &node::Node, key: &ChannelKey, dropped: &Dropped) -> Frame {
+    native::push_gap(key.channel(), &node.tell(key, dropped.from), &node.tell(key, dropped.to), dropped.count)
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ impl Connection {
             let span = self.node.clock.monotonic().saturating_sub(arriving.since);
             self.entry.stats.took(Stage::Connect, span, 1);
         }
+        self.set_pace();
         if let Some(expires_ms) = expires_ms {
             self.session.tell_at(expires_ms.saturating_sub(self.tell_ahead_ms()));
             // Of a token that lives shorter than that it is told at once.

@@ -15,6 +15,7 @@ use super::Node;
 use crate::broker::{Append, Scope};
 use crate::directory::AppEntry;
 use crate::stats::{NodeFigures, PresenceFigures};
+use crate::usage::LetGo;
 
 /// The reserved channels on which an app's live figures are published, each second, while somebody listens: at a glance,
 /// and each stage's histogram of the second.
@@ -99,6 +100,17 @@ impl Node {
     #[must_use]
     pub fn presence_figures(&self, app: AppId) -> Option<PresenceFigures> {
         self.directory.entry(app).map(|entry| entry.stats.presence())
+    }
+
+    /// What slow clients were not sent, of one app or of all.
+    #[must_use]
+    pub fn let_go(&self, app: Option<AppId>) -> LetGo {
+        let entries = self.directory.entries();
+        let wanted = entries.iter().filter(|entry| app.is_none_or(|app| entry.id() == app));
+        wanted.map(|entry| entry.usage.let_go()).fold(LetGo::default(), |sum, one| LetGo {
+            conflated: sum.conflated + one.conflated,
+            dropped: sum.dropped + one.dropped,
+        })
     }
 
     /// Its plain counters alone, which cost less to read.

@@ -1,4 +1,4 @@
-//! A message on its way, in the form that each client takes.
+//! A message on its way, in the forms in which clients take it: each is made once, on first need.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Delivery;
 use super::presence::Watching;
+use super::{Delivery, Manner};
 use crate::hub::Channel;
 use crate::subscription::Subscription;
 
@@ -11,7 +11,7 @@ use crate::subscription::Subscription;
 pub(super) struct Slot {
     pub(super) channel: Arc<Channel>,
     pub(super) member: u32,
-    pub(super) echo: bool,
+    pub(super) manner: Manner,
     /// Whether it is told of presence.
     pub(super) watching: Watching,
     /// Which read its page comes from; there is one at a time.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::{ChannelName, Data, Draft, Limit, LimitValue};
-use fanfare_engine::{ChannelsQuery, MintRequest};
+use fanfare_core::{ChannelName, Data, Draft, ErrorCode, Limit, LimitValue};
+use fanfare_engine::{ChannelsQuery, Handshake, MintRequest, Pressure};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
@@ -298,4 +298,57 @@ async fn whoever_comes_back_to_a_channel_while_it_is_let_go_misses_nothing() {
     }
     settle().await;
     assert!(matches!(&link.take()[..], [Got::Text(push)] if push["msg"]["seq"] == json!(1)));
+}
+
+/// A fan-out to thousands is not in the way of one to a few.
+#[tokio::test]
+async fn bystanders_are_delivered_to_while_a_crowd_is() {
+    let mut world = World::new(32);
+    let mut crowd = Vec::new();
+    for _ in 0..3_000 {
+        let link = world.link();
+        link.send(lines([json!({"id":1,"connect":{}}), json!({"id":2,"subscribe":{"channel":"demo:crowd"}})]));
+        crowd.push(link);
+    }
+    let bystander = world.client().await;
+    ask(&bystander, json!({"id":2,"subscribe":{"channel":"demo:few"}})).await;
+    crowd.iter().for_each(|link| drop(link.take()));
+    publish(&world, "demo:crowd", 1).await;
+    publish(&world, "demo:few", 1).await;
+    fanfare_engine::turn::end();
+    let mut got = bystander.take();
+    while got.is_empty() {
+        tokio::task::yield_now().await;
+        got = bystander.take();
+    }
+    let served = crowd.iter().filter(|link| !link.take().is_empty()).count();
+    assert!(served < 2_000, "{served} of the crowd came before");
+    assert!(matches!(&got[..], [Got::Text(push)] if push["msg"]["channel"] == json!("demo:few")), "{got:?}");
+    settle().await;
+    let rest = crowd.iter().filter(|link| !link.take().is_empty()).count();
+    assert_eq!(served + rest, crowd.len());
+}
+
+#[tokio::test]
+async fn a_node_short_of_memory_lets_nobody_in_and_then_the_newest_go() {
+    let mut world = World::new(33);
+    let mut links = Vec::new();
+    for _ in 0..20 {
+        world.clock.advance(Duration::from_millis(2));
+        links.push(world.client().await);
+    }
+    world.node.set_pressure(Pressure::of(80, 100));
+    let app = world.node.app(world.app.id).expect("known");
+    let refused = world.node.admit_connection(&app, &Handshake::default()).expect_err("nobody new");
+    assert_eq!(refused.problem().code, ErrorCode::Overloaded);
+    world.node.tick();
+    settle().await;
+    assert!(links.iter().all(|link| link.take().is_empty()), "who is there stays");
+    world.node.set_pressure(Pressure::of(90, 100));
+    world.node.tick();
+    settle().await;
+    let gone: Vec<bool> = links.iter().map(|link| !link.take().is_empty()).collect();
+    assert_eq!(gone, [vec![false; 19], vec![true]].concat(), "the newest goes first");
+    world.node.set_pressure(Pressure::of(79, 100));
+    assert!(world.node.admit_connection(&app, &Handshake::default()).is_ok());
 }

@@ -75,6 +75,12 @@ fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     told.gauge("channels", "Channels with a subscriber on this node", *channels)?;
     told.gauge("subscriptions", "Subscriptions of open connections", *subscriptions)?;
     told.gauge("presence_members", "Members present on channels", figures.presence.members)?;
+    let pressure = "0 while there is memory, 1 while nobody new is let in, 2 while some are let go";
+    told.gauge("pressure", pressure, node.pressure() as u64)?;
+    let let_go = node.let_go(None);
+    let conflated = "Messages replaced by a later one with their key before a slow client took them";
+    told.counter("conflated", conflated, let_go.conflated)?;
+    told.counter("dropped", "Messages let go before a slow client took them, and told", let_go.dropped)?;
     told.gauge("draining", "1 while the node takes nobody new", u64::from(node.is_draining()))?;
     told.counter("connects", "Connections opened; pairs with disconnects", flow.connects)?;
     told.counter("messages_in", "Messages accepted from publishers", flow.messages_in)?;

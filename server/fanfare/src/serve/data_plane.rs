@@ -28,7 +28,9 @@ use crate::feed::{FeedStatus, FeedTask, SnapshotTask};
 use crate::figures::{FiguresStatus, FiguresTask};
 use crate::jwks::{JwksStatus, JwksTask};
 use crate::lifecycle::Lifecycle;
+use crate::limit_use::LimitUseTask;
 use crate::master_key::MasterKeys;
+use crate::memory::MemoryTask;
 use crate::revocations::StoredRevocations;
 
 /// How long the gateway waits for the first list of apps from a store that answers.
@@ -128,6 +130,11 @@ impl DataPlane<'_> {
         broker.deliver_to(node.sink());
         node.keep_revocations_in(Arc::new(StoredRevocations::new(self.store.clone())));
         self.lifecycle.tasks.spawn(Arc::clone(&node).run(self.lifecycle.soft.clone()));
+        let bytes_max = self.options.node.memory_bytes_max;
+        if bytes_max > 0 {
+            let memory = MemoryTask { node: Arc::clone(&node), bytes_max, stop: self.lifecycle.soft.clone() };
+            self.lifecycle.tasks.spawn(memory.run());
+        }
         node
     }
 
@@ -163,6 +170,14 @@ impl DataPlane<'_> {
             changed: Arc::clone(&changed),
             stop: self.lifecycle.soft.clone(),
         };
+        let limit_use = LimitUseTask {
+            node: Arc::clone(node),
+            store: self.store.clone(),
+            // Another at each start: what an earlier process told must not pass for this one's.
+            name: node.request_id().to_string(),
+            stop: self.lifecycle.soft.clone(),
+        };
+        self.lifecycle.tasks.spawn(limit_use.run());
         self.lifecycle.tasks.spawn(feed.run());
         self.lifecycle.tasks.spawn(snapshots.run());
         changed

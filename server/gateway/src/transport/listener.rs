@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Stream;
+use super::descriptors::Descriptors;
 use super::websocket::WebSocketReader;
 use crate::options::HttpOptions;
 
@@ -39,6 +41,10 @@ use crate::options::HttpOptions;
 const BACKLOG: i32 = 4_096;
 /// How long accepting rests when the process has no descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The answer to a client that is turned away before its request was read.
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// What is served.
 pub trait Endpoint: Send + Sync + 'static {
@@ -131,15 +137,17 @@ pub async fn listen<E: Endpoint>(
     let opening = Semaphore::new(http.connections_max);
     let tasks = TaskTracker::new();
     let shared = Arc::new(Shared { endpoint, tls, http, builder, opening, tasks: tasks.clone(), shutdown });
+    let mut descriptors = Descriptors::new();
     loop {
         tokio::select! {
             biased;
             // First, or a flood of connections could keep a server from stopping.
             () = shared.shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
+                Ok((socket, _)) if descriptors.admits(socket.as_raw_fd()) => {
                     tasks.spawn(connection(Arc::clone(&shared), socket));
                 }
+                Ok((socket, _)) => turn_away(socket, shared.tls.is_some()).await,
                 Err(error) => rest_after(&error).await,
             },
         }
@@ -149,12 +157,27 @@ pub async fn listen<E: Endpoint>(
     tasks.wait().await;
 }
 
+/// Lets a connection go for which there is no descriptor to spare, and rests: more of them would only be let go too.
+async fn turn_away(socket: TcpStream, is_tls: bool) {
+    tracing::warn!("no file descriptor is left for another connection; raise the limit on open files");
+    if !is_tls {
+        // As far as the kernel takes it at once: nobody waits for a client that is turned away.
+        let _ = socket.try_write(TURNED_AWAY);
+    }
+    drop(socket);
+    rest().await;
+}
+
 async fn rest_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
         return;
     }
     tracing::warn!(%error, "cannot accept connections just now");
+    rest().await;
+}
+
+async fn rest() {
     #[expect(clippy::disallowed_methods, reason = "a back-off: nothing tells when descriptors are free again")]
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }

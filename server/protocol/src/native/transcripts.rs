@@ -169,6 +169,12 @@ impl Puppet {
                 let gap = Gap { reason: GapReason::EpochChanged, from: "k3Zx.12".into(), to: "p9Qa.0".into() };
                 self.out.push_back(push_recovery(&channel, &gap, "p9Qa", 0));
             }
+            "room:9 lets 45 messages go that wait for a slow client" => {
+                self.out.push_back(push_gap(&channel, "k3Zx.12", "k3Zx.57", 45));
+            }
+            "ann has 400 of 500 subscriptions" => {
+                self.out.push_back(push_limit_near(Limit::Subscriptions, 400, 500));
+            }
             "a rule of the ACL denies room:9" => {
                 let refusal = Refusal::Denied { rule: RuleId::new(1, 1), operation: Operation::Subscribe };
                 self.out.push_back(push_unsubscribed(&channel, &Problem::from(refusal)));

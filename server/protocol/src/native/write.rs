@@ -238,6 +238,34 @@ pub fn push_recovery(channel: &ChannelName, gap: &Gap, lineage: &str, seq: Seq) 
     })
 }
 
+/// Tells how many messages a client that did not keep up was not sent: those after `from` up to and including `to`.
+#[must_use]
+pub fn push_gap(channel: &ChannelName, from: &str, to: &str, dropped: u64) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"gap\":{");
+        let mut fields = Fields::new(out);
+        fields.text("channel", channel.as_str());
+        fields.text("from", from);
+        fields.text("to", to);
+        fields.number("dropped", dropped);
+        out.extend_from_slice(b"}}");
+    })
+}
+
+/// Tells that a fifth or less is left of a limit of this connection; of a rate, of what may come at once.
+#[must_use]
+pub fn push_limit_near(limit: Limit, used: u64, max: u64) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"notice\":{");
+        let mut fields = Fields::new(out);
+        fields.text("kind", "limit_near");
+        fields.text("limit", limit.as_str());
+        fields.number("used", used);
+        fields.number("max", max);
+        out.extend_from_slice(b"}}");
+    })
+}
+
 /// Tells that the server has ended a subscription, and why.
 #[must_use]
 pub fn push_unsubscribed(channel: &ChannelName, problem: &Problem) -> Frame {

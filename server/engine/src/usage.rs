@@ -1,0 +1,256 @@
+//! How near an app is to its limits on this node: what is used, the peaks, and what was refused.
+//!
+//! Whoever draws from a limit notes how much of it was used; once a second the greatest is moved into windows. For what an
+//! app has together the number of this moment is known; for what each channel, connection, key, message or request has,
+//! the most that any of them used.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fanfare_core::limits::Scope;
+use fanfare_core::{Limit, Limits};
+
+use crate::error::NodeError;
+
+/// Limits there are.
+const COUNT: usize = Limit::ALL.len();
+/// The last minute, in parts.
+const PARTS: usize = 6;
+const PART_S: u32 = 10;
+const DAY_MS: u64 = 86_400_000;
+
+/// What is counted for one app.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// The most since the last second.
+    seen: [AtomicU64; COUNT],
+    rejected: [AtomicU64; COUNT],
+    near: [AtomicU64; COUNT],
+    /// Messages replaced by a later one with their key before they were written.
+    pub(crate) conflated: AtomicU64,
+    /// Messages let go before they were written, and told.
+    pub(crate) dropped: AtomicU64,
+    /// Made when there is something to keep.
+    kept: Mutex<Option<Box<Kept>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    day: u64,
+    part: u32,
+    limits: [Windows; COUNT],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Windows {
+    now: u64,
+    parts: [u64; PARTS],
+    today: u64,
+    /// Counters when the day began.
+    rejected_before: u64,
+    near_before: u64,
+    /// Whether it was near at the last look, so that staying there counts once.
+    was_near: bool,
+}
+
+/// What slow clients were not sent, by the policy of their channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LetGo {
+    /// Messages replaced by a later one with their key.
+    pub conflated: u64,
+    /// Messages let go, and told.
+    pub dropped: u64,
+}
+
+/// How much of one limit is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Which.
+    pub limit: Limit,
+    /// Now; `None` where it is not one number but each connection's, channel's or key's own.
+    pub now: Option<u64>,
+    /// The most in the last minute.
+    pub peak_minute: u64,
+    /// The most since midnight UTC.
+    pub peak_today: u64,
+    /// What was refused since midnight UTC.
+    pub rejected_today: u64,
+    /// How often a fifth or less was left since midnight UTC.
+    pub near_today: u64,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self {
+            seen: zeros(),
+            rejected: zeros(),
+            near: zeros(),
+            conflated: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            kept: Mutex::default(),
+        }
+    }
+}
+
+impl Usage {
+    /// So much of it was used.
+    pub(crate) fn seen(&self, limit: Limit, used: u64) {
+        let most = &self.seen[limit as usize];
+        // Nearly always less than the second's most: a look costs less than a write that others must see.
+        if most.load(Ordering::Relaxed) < used {
+            most.fetch_max(used, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody was told to be near it.
+    pub(crate) fn told(&self, limit: Limit) {
+        self.near[limit as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a limit refused, if one did.
+    pub(crate) fn refused(&self, error: &NodeError) {
+        if let Some(limit) = error.limit() {
+            self.rejected[limit as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What slow clients were not sent.
+    pub(crate) fn let_go(&self) -> LetGo {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LetGo { conflated: read(&self.conflated), dropped: read(&self.dropped) }
+    }
+
+    /// Ends a second.
+    pub(crate) fn tick(&self, second: u32, unix_ms: u64, limits: &Limits) {
+        let mut kept = self.kept();
+        if kept.is_none() && self.is_untouched() {
+            return;
+        }
+        let kept = kept.get_or_insert_with(|| Box::new(Kept::new(second, unix_ms)));
+        let (part, day) = (second / PART_S, unix_ms / DAY_MS);
+        // Parts that nobody looked at were quiet.
+        let passed = part.saturating_sub(kept.part).min(u32::try_from(PARTS).unwrap_or(u32::MAX));
+        let new_day = day != kept.day;
+        for (index, windows) in kept.limits.iter_mut().enumerate() {
+            let limit = Limit::ALL[index];
+            for gone in 0..passed {
+                windows.parts[(part - gone) as usize % PARTS] = 0;
+            }
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            if new_day {
+                windows.today = 0;
+                (windows.rejected_before, windows.near_before) = (read(&self.rejected[index]), read(&self.near[index]));
+            }
+            let seen = self.seen[index].swap(0, Ordering::Relaxed);
+            windows.now = seen;
+            let running = &mut windows.parts[part as usize % PARTS];
+            *running = seen.max(*running);
+            windows.today = windows.today.max(seen);
+            if limit.scope() == Scope::App {
+                let near = is_near(seen, limits.get(limit).max);
+                if near && !windows.was_near {
+                    self.told(limit);
+                }
+                windows.was_near = near;
+            }
+        }
+        (kept.part, kept.day) = (part, day);
+    }
+
+    /// What is used of each limit that anything was ever noted of.
+    pub(crate) fn all(&self) -> Vec<LimitUse> {
+        let kept = self.kept();
+        let Some(kept) = kept.as_ref() else { return Vec::new() };
+        let told = |(index, windows): (usize, &Windows)| {
+            let limit = Limit::ALL[index];
+            let read = |counter: &AtomicU64, before: u64| counter.load(Ordering::Relaxed).saturating_sub(before);
+            LimitUse {
+                limit,
+                now: (limit.scope() == Scope::App).then_some(windows.now),
+                peak_minute: windows.parts.iter().copied().max().unwrap_or_default(),
+                peak_today: windows.today,
+                rejected_today: read(&self.rejected[index], windows.rejected_before),
+                near_today: read(&self.near[index], windows.near_before),
+            }
+        };
+        kept.limits.iter().enumerate().map(told).filter(|used| !used.is_nothing()).collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Box<Kept>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_untouched(&self) -> bool {
+        [&self.seen, &self.rejected, &self.near]
+            .into_iter()
+            .flatten()
+            .all(|counter| counter.load(Ordering::Relaxed) == 0)
+    }
+}
+
+impl Kept {
+    fn new(second: u32, unix_ms: u64) -> Self {
+        Self { day: unix_ms / DAY_MS, part: second / PART_S, limits: [Windows::default(); COUNT] }
+    }
+}
+
+impl LimitUse {
+    const fn is_nothing(&self) -> bool {
+        self.peak_today == 0 && self.rejected_today == 0 && self.near_today == 0
+    }
+}
+
+/// Whether a fifth or less is left.
+pub(crate) const fn is_near(used: u64, max: u64) -> bool {
+    used > 0 && used.saturating_mul(5) >= max.saturating_mul(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_core::LimitValue;
+
+    fn of(usage: &Usage, limit: Limit) -> LimitUse {
+        usage.all().into_iter().find(|used| used.limit == limit).expect("it was noted")
+    }
+
+    #[test]
+    fn peaks_last_a_minute_and_a_day() {
+        let (usage, mut limits) = (Usage::default(), Limits::default());
+        limits.set(Limit::Connections, LimitValue::count(10));
+        usage.tick(0, 0, &limits);
+        assert!(usage.all().is_empty());
+        usage.seen(Limit::Connections, 3);
+        usage.seen(Limit::Connections, 9);
+        usage.seen(Limit::Connections, 4);
+        usage.tick(1, 1_000, &limits);
+        let seen = of(&usage, Limit::Connections);
+        assert_eq!((seen.now, seen.peak_minute, seen.peak_today, seen.near_today), (Some(9), 9, 9, 1));
+        usage.seen(Limit::Connections, 2);
+        usage.tick(59, 59_000, &limits);
+        let seen = of(&usage, Limit::Connections);
+        assert_eq!((seen.now, seen.peak_minute, seen.peak_today), (Some(2), 9, 9));
+        usage.tick(65, 65_000, &limits);
+        assert_eq!(of(&usage, Limit::Connections).peak_minute, 2);
+        usage.tick(600, DAY_MS - 1, &limits);
+        assert_eq!((of(&usage, Limit::Connections).peak_minute, of(&usage, Limit::Connections).peak_today), (0, 9));
+        usage.tick(601, DAY_MS, &limits);
+        assert!(usage.all().is_empty(), "a new day begins with nothing");
+    }
+
+    #[test]
+    fn refusals_count_by_limit_and_nearness_once_while_it_lasts() {
+        let (usage, mut limits) = (Usage::default(), Limits::default());
+        limits.set(Limit::Channels, LimitValue::count(5));
+        usage.refused(&NodeError::Full { limit: Limit::Subscriptions, max: 1 });
+        usage.refused(&NodeError::KeyInvalid);
+        for second in 0..5 {
+            usage.seen(Limit::Channels, 4);
+            usage.tick(second, 0, &limits);
+        }
+        assert_eq!((of(&usage, Limit::Subscriptions).rejected_today, of(&usage, Limit::Channels).near_today), (1, 1));
+        assert_eq!(of(&usage, Limit::Subscriptions).now, None);
+        assert!(is_near(8, 10) && !is_near(7, 10) && is_near(1, 1) && !is_near(0, 0));
+    }
+}
