@@ -167,8 +167,15 @@ async fn a_token_lowers_the_limits_of_its_connection_alone() -> Result<()> {
     assert_eq!(ann.refused("publish", large.clone()).await?["limit"], "message_bytes");
     ann.publish("room:1", 1).await?;
     assert_eq!(ann.message("room:1").await?["data"], 1);
-    let fast = ann.refused("publish", json!({ "channel": "room:1", "data": 2 })).await?;
-    assert_eq!(fast["limit"], "publish_connection");
+    // Two a second: where the machine is slow, one comes back between two publishes, but not between many.
+    let mut fast = None;
+    for _ in 0..50 {
+        fast = ann.command("publish", json!({ "channel": "room:1", "data": 2 })).await?.err();
+        if fast.is_some() {
+            break;
+        }
+    }
+    assert_eq!(fast.map(|problem| problem["limit"].clone()), Some(json!("publish_connection")));
     let mut bob = owner.connect_as("bob", &["room:*"]).await?;
     bob.ok("publish", large).await?;
     bob.subscribe("room:2").await?;
