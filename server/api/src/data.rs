@@ -330,6 +330,16 @@ pub struct TokenClient {
     pub expires_at: DateTime<Utc>,
 }
 
+/// A word for a URL that stands for a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TicketResponse {
+    /// Good once.
+    #[schema(schema_with = schema::secret)]
+    pub ticket: SecretText,
+    /// When it stops working, Unix milliseconds.
+    pub expires_ms: u64,
+}
+
 /// The server's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimeResponse {

@@ -5,6 +5,8 @@
 //! of another. Outside, it is one opaque text, `<lineage>.<seq>`; the lineage's text ends in a keyed tag that binds it
 //! to its app and channel, so that a position of one channel is refused on another.
 
+mod group;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,6 +15,8 @@ use subtle::ConstantTimeEq;
 
 use crate::channel::ChannelKey;
 use crate::secret::SecretBytes;
+
+pub use group::GROUP_MAX;
 
 /// A message's number in its channel's log: 1 for the first, without holes.
 pub type Seq = u64;
@@ -38,6 +42,14 @@ impl Lineage {
         out[8..14].copy_from_slice(&self.term.to_be_bytes()[2..]);
         out[14..].copy_from_slice(&self.nonce.to_be_bytes());
         out
+    }
+
+    fn from_plain(plain: [u8; PLAIN_LEN]) -> Self {
+        let number =
+            |range: std::ops::Range<usize>| plain[range].iter().fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
+        #[expect(clippy::cast_possible_truncation, reason = "four bytes are a u32")]
+        let nonce = number(14..18) as u32;
+        Self { epoch: number(0..8), term: number(8..14), nonce }
     }
 }
 
@@ -102,11 +114,8 @@ impl PositionKey {
         if !bool::from(self.tag(channel, plain).ct_eq(tag)) {
             return Err(PositionError::Foreign);
         }
-        let number =
-            |range: std::ops::Range<usize>| plain[range].iter().fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
-        #[expect(clippy::cast_possible_truncation, reason = "four bytes are a u32")]
-        let nonce = number(14..18) as u32;
-        Ok(Position { lineage: Lineage { epoch: number(0..8), term: number(8..14), nonce }, seq })
+        let plain = plain.try_into().expect("it was parted there");
+        Ok(Position { lineage: Lineage::from_plain(plain), seq })
     }
 
     fn tag(&self, channel: &ChannelKey, plain: &[u8]) -> [u8; TAG_LEN] {

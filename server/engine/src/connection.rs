@@ -324,7 +324,12 @@ impl Connection {
         }
         // Ticks come for other reasons too: one probe is on its way at a time.
         if self.probed_us.is_none() && now_s >= self.heard_s.saturating_add(heartbeat_s) {
-            (self.probed_us, self.probed_s) = (Some(self.micros()), now_s);
+            // Who cannot answer is not waited for: that the link is gone shows when it takes nothing more.
+            if reader.is_one_way() {
+                self.heard_s = now_s;
+            } else {
+                (self.probed_us, self.probed_s) = (Some(self.micros()), now_s);
+            }
             self.say(reader.ping_frame());
         }
         self.schedule(now_s);

@@ -4,6 +4,7 @@
 mod channels;
 mod drain;
 mod figures;
+mod group;
 mod history;
 mod manage;
 mod presence;
@@ -269,6 +270,12 @@ impl Node {
     #[must_use]
     pub fn request_id(&self) -> RequestId {
         RequestId::new(self.clock.unix_ms(), self.chance.next())
+    }
+
+    /// A number that nobody can guess.
+    #[must_use]
+    pub fn unguessable(&self) -> u128 {
+        self.chance.next()
     }
 
     /// An app's snapshot.

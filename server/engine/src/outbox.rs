@@ -49,6 +49,9 @@ pub(crate) const PUSH_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that may wait for the end of a thread's turn. What is more is written at once.
 pub(crate) const CORKED_BYTES_MAX: usize = 16 * 1024;
 
+/// Where a subscription stands before its first page, when it did not say where.
+const NOWHERE: Position = Position { lineage: fanfare_core::Lineage { epoch: 0, term: 0, nonce: 0 }, seq: 0 };
+
 /// One client's write side. Shared by its task and by whoever delivers.
 pub struct Outbox {
     wire: Wire,
@@ -254,6 +257,9 @@ impl Outbox {
             // Nothing else would have the task look at what was kept.
             blocked |= (state.queued == 0 || state.corked) && state.rare.as_ref().is_some_and(|rare| rare.is_news());
         }
+        if count > 0 && self.wire.tells_places() {
+            blocked |= state.write_place();
+        }
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
@@ -342,8 +348,7 @@ impl Outbox {
         // The hub's lock is taken without ours; only this task takes slots, so the place stays free. A message that
         // arrives before the slot is filled is in the log that is read next.
         let (channel, member) = join(slot);
-        let nowhere = Position { lineage: fanfare_core::Lineage { epoch: 0, term: 0, nonce: 0 }, seq: 0 };
-        let cursor = Subscription::recovering(start.unwrap_or(nowhere));
+        let cursor = Subscription::recovering(start.unwrap_or(NOWHERE));
         let mut state = self.state();
         let ticket = state.ticket(slot);
         let reading = Some(ticket.read);
@@ -435,6 +440,9 @@ impl Outbox {
             blocked |= state.write(&joined, |index| part[index].clone());
         }
         state.sent(turn.accepted, wrote.messages);
+        if self.wire.tells_places() {
+            blocked |= state.write_place();
+        }
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
@@ -543,6 +551,18 @@ impl State {
         }
         self.flush();
         self.queued > 0 || self.sink.is_none()
+    }
+
+    /// Says where the subscriptions stand. Answers as [`State::write`] does.
+    fn write_place(&mut self) -> bool {
+        let Self { sink: Some(sink), slots, rare, .. } = self else { return false };
+        // A cursor is past what waits by policy, and a client that came back from there would never have it.
+        let mut told = slots.iter().enumerate().filter_map(|(index, slot)| {
+            let slot = slot.as_deref()?;
+            let place = Self::stands(rare.as_deref(), index).unwrap_or_else(|| slot.cursor.position());
+            (place != NOWHERE).then(|| (slot.channel.key(), place))
+        });
+        sink.place(&mut told).is_some_and(|place| self.write(&[&place], |_| place.clone()))
     }
 
     fn flush(&mut self) {

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use fanfare_core::{ChannelKey, Position};
 
 /// Something that came from the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +62,11 @@ pub trait Reader: Send + Unpin + 'static {
     /// When the link is gone.
     fn poll_writable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Whether nothing can ever be heard from the client, not even the answer to a probe.
+    fn is_one_way(&self) -> bool {
+        false
+    }
+
     /// A probe.
     fn ping_frame(&self) -> Bytes;
 
@@ -78,6 +84,13 @@ pub trait Sink: Send + 'static {
     /// # Errors
     /// `WouldBlock` when none went; anything else when the link is gone.
     fn try_write(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// What this transport says behind messages of where all of the client's subscriptions stand. Asked only where
+    /// [`Wire`](crate::Wire) says that it tells places.
+    fn place(&mut self, places: &mut dyn Iterator<Item = (&ChannelKey, Position)>) -> Option<Bytes> {
+        let _ = places;
+        None
+    }
 
     /// Ends the write side after everything written was sent.
     fn finish(&mut self);

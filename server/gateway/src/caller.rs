@@ -66,6 +66,12 @@ pub(crate) fn app_id(path: &str) -> Option<AppId> {
     path.strip_prefix("/v1/apps/")?.split('/').next()?.parse().ok()
 }
 
+/// A Bearer credential, whatever it is.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
 enum Credential {
     Key(String),
     Token(String),

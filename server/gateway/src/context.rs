@@ -6,6 +6,7 @@ use fanfare_engine::Node;
 
 use crate::options::Options;
 use crate::refusal::Lingering;
+use crate::tickets::Tickets;
 
 /// The node and how the gateway was set up.
 #[derive(Clone)]
@@ -14,4 +15,5 @@ pub(crate) struct Context {
     pub(crate) options: Arc<Options>,
     /// Places of sockets that are refused.
     pub(crate) lingering: Lingering,
+    pub(crate) tickets: Arc<Tickets>,
 }

@@ -9,7 +9,6 @@ use axum::Router;
 use axum::body::Body;
 use fanfare_core::Limit;
 use fanfare_engine::{Node, Quota, Sink};
-use fanfare_protocol::websocket;
 use futures_util::future::Either;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -21,8 +20,11 @@ use tower::ServiceExt as _;
 
 use crate::caller::{Exchange, app_id};
 use crate::failure::tell_left;
-use crate::socket::{Accepted, Entry};
+use crate::socket::{Accepted, Entry, Kind};
+use crate::sse::{self, Events};
 use crate::transport::Link;
+use crate::transport::carrier::Carrier;
+use crate::transport::events::{EventReader, EventSink, Places};
 use crate::transport::listener::{Endpoint, Slot};
 use crate::transport::websocket::WebSocketReader;
 
@@ -55,20 +57,39 @@ impl Endpoint for Gateway {
             let scheme = HeaderValue::from_static("Bearer realm=\"fanfare\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
+        let begins = slot.seize(|accepted| match &mut accepted.kind {
+            Kind::WebSocket(_) => false,
+            Kind::Events(events) => {
+                events.head = sse::head(&response);
+                true
+            }
+        });
+        if begins {
+            // The answer goes out with the first event: the listener takes the connection and drops this future.
+            std::future::pending::<()>().await;
+        }
         response
-    }
-
-    fn bounds(&self, accepted: &Accepted) -> websocket::Options {
-        accepted.bounds
     }
 
     fn converse<L: Link>(
         &self,
         accepted: Accepted,
-        reader: WebSocketReader<L>,
+        link: L,
+        early: Vec<u8>,
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<L> {
-        match accepted.entry {
+        let Accepted { entry, kind } = accepted;
+        let (reader, sink) = match kind {
+            Kind::WebSocket(bounds) => (Carrier::WebSocket(WebSocketReader::new(link, early, bounds)), sink),
+            Kind::Events(events) => {
+                let Events { app, names, commands, head } = *events;
+                let known = vec![None; names.len()];
+                let places = Places { node: Arc::clone(&self.node), app, names, known };
+                let sink: Box<dyn Sink> = Box::new(EventSink::new(sink, head, places));
+                (Carrier::Events(EventReader::new(link, commands)), sink)
+            }
+        };
+        match entry {
             Entry::Open { permit, handshake } => {
                 Either::Left(self.node.serve_connection(permit, handshake, reader, sink))
             }
@@ -139,7 +160,8 @@ impl Cors {
         self.allow(headers);
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+            let named = HeaderValue::from_static("authorization, content-type, last-event-id");
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, named);
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         }
         response

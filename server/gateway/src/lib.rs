@@ -31,6 +31,8 @@ mod refusal;
 mod revocations;
 mod sdk;
 mod socket;
+mod sse;
+mod tickets;
 mod time;
 mod tokens;
 pub mod transport;
@@ -93,7 +95,12 @@ pub async fn serve(
 fn router(node: &Arc<Node>, options: Options) -> Router {
     let ids = Arc::clone(node);
     let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
-    let context = Context { node: Arc::clone(node), options: Arc::new(options), lingering: Lingering::default() };
+    let context = Context {
+        node: Arc::clone(node),
+        options: Arc::new(options),
+        lingering: Lingering::default(),
+        tickets: Arc::default(),
+    };
     let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
     guarded(edge, router)
 }
@@ -113,6 +120,8 @@ pub fn openapi() -> OpenApi {
 fn documented() -> OpenApiRouter<Context> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(socket::open))
+        .routes(routes!(sse::open))
+        .routes(routes!(tickets::create))
         .routes(routes!(publish::publish, history::history))
         .routes(routes!(presence::read))
         .routes(routes!(presence::enter, presence::remove))

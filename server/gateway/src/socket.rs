@@ -19,12 +19,12 @@ use fanfare_core::{App, Limit};
 use fanfare_engine::{ConnectionPermit, Handshake, Wire};
 use fanfare_protocol::websocket;
 use fanfare_protocol::websocket::handshake::Spoken;
-use http::{HeaderMap, header};
 
 use crate::caller::{self, Exchange};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::refusal::Refusal;
+use crate::sse::Events;
 use crate::transport::handshake;
 
 /// The subprotocols spoken here, the preferred first.
@@ -32,11 +32,20 @@ const SUBPROTOCOLS: &[&str] = &["fanfare.v1.json"];
 /// What a frame may weigh beyond the largest message: the command around it, and several small ones in one frame.
 const ENVELOPE_BYTES: u64 = 16 * 1024;
 
-/// A handshake that is answered with 101.
+/// A request whose connection is taken from HTTP.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) entry: Entry,
-    pub(crate) bounds: websocket::Options,
+    pub(crate) kind: Kind,
+}
+
+/// What a client is connected by.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A WebSocket, and what may come over it.
+    WebSocket(websocket::Options),
+    /// An event stream.
+    Events(Box<Events>),
 }
 
 /// What becomes of its socket.
@@ -84,7 +93,7 @@ pub(crate) async fn open(
             return Ok(response);
         }
     };
-    let token = accepted.token.or_else(|| bearer(request.headers()));
+    let token = accepted.token.or_else(|| caller::bearer(request.headers()));
     let wire = accepted
         .deflate
         .map_or(Wire::NativeJson, |deflate| Wire::NativeJsonDeflate { window_bits: deflate.window_bits() });
@@ -95,13 +104,8 @@ pub(crate) async fn open(
     };
     let bounds =
         websocket::Options { deflate: accepted.deflate.is_some(), ..bounds(&app, context.options.fragments_max) };
-    exchange.slot.put(Accepted { entry, bounds });
+    exchange.slot.put(Accepted { entry, kind: Kind::WebSocket(bounds) });
     Ok(handshake::switching(&accepted))
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// What a client of this app may send: the largest message, whose bytes grow by a third as base64, and what is around.

@@ -3,8 +3,10 @@
 //! [`listener`] accepts and speaks HTTP until a request asks for a socket; [`websocket`] carries it from there on,
 //! over either of the two links: [`tcp`] or [`tls`]. Nothing beyond [`websocket`] knows how frames look.
 
+pub(crate) mod carrier;
 mod descriptors;
 pub mod echo;
+pub(crate) mod events;
 pub mod handshake;
 pub mod listener;
 pub mod tcp;

@@ -324,7 +324,7 @@ async fn browsers_are_admitted_by_the_apps_list_of_origins() {
     };
     let answer = preflight("https://a.example").await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("https://a.example")));
-    assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, content-type"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("authorization, content-type, last-event-id"));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     for origin in ["https://a.example.evil", "http://a.example", "https://a.example:444", "null", "https://A.example"] {
         let answer = preflight(origin).await;
@@ -450,5 +450,118 @@ async fn one_compressed_form_reaches_all_who_agreed_and_the_plain_one_all_others
             assert!(head == 0xc1 && deflated.len() < payload.len() / 2, "{} of {}", deflated.len(), payload.len());
         }
         assert_eq!(to_narrow, if fits { (head, deflated) } else { (0x81, payload) });
+    }
+}
+
+/// An event stream, read by hand.
+struct Stream(TcpStream, Vec<u8>);
+
+impl Stream {
+    /// Asks for one, and its answer's head.
+    async fn open(plane: &Plane, query: &str, headers: &[&str]) -> (String, Self) {
+        let mut stream = TcpStream::connect(plane.addr).await.expect("connects");
+        let mut request = format!("GET {}?{query} HTTP/1.1\r\nHost: x\r\n", plane.url("/sse"));
+        for header in headers {
+            request.push_str(&format!("{header}\r\n"));
+        }
+        stream.write_all(format!("{request}\r\n").as_bytes()).await.expect("writes");
+        let mut stream = Self(stream, Vec::new());
+        (stream.until("\r\n\r\n").await, stream)
+    }
+
+    async fn until(&mut self, end: &str) -> String {
+        loop {
+            let text = String::from_utf8(self.1.clone()).expect("text");
+            if let Some((before, after)) = text.split_once(end) {
+                self.1 = after.as_bytes().to_vec();
+                return before.to_owned();
+            }
+            let mut part = [0; 4_096];
+            let count = self.0.read(&mut part).await.expect("reads");
+            assert!(count > 0, "it ended after {text:?}");
+            self.1.extend_from_slice(&part[..count]);
+        }
+    }
+
+    /// What is told up to the next `id`, and that.
+    async fn told(&mut self) -> (Vec<Value>, String) {
+        let mut told = Vec::new();
+        loop {
+            let event = self.until("\n\n").await;
+            if let Some(id) = event.strip_prefix("id: ") {
+                return (told, id.to_owned());
+            }
+            let data = event.strip_prefix("data: ").unwrap_or_else(|| panic!("{event}"));
+            told.push(serde_json::from_str(data).expect("JSON"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_tells_of_all_its_channels_and_goes_on_where_each_was() {
+    let plane = Plane::start(|_| ());
+    let (head, mut stream) =
+        Stream::open(&plane, "channels=demo:b&channels=demo:a", &["Origin: https://a.example"]).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("content-type: text/event-stream"), "{head}");
+    assert!(head.contains("access-control-allow-origin: *") && head.contains("x-request-id: "), "{head}");
+    let (told, _) = stream.told().await;
+    assert!(told[0]["ok"]["connection"].is_string() && told[1]["ok"]["channel"] == "demo:a", "{told:?}");
+    assert_eq!(stream.told().await.0[0]["ok"]["channel"], "demo:b");
+    let publish = async |channel: &str, data: u64| {
+        let answer = plane.post(&format!("/channels/demo:{channel}/messages"), &json!({"data": data})).await;
+        assert_eq!(answer.status, 200);
+    };
+    publish("a", 1).await;
+    publish("b", 2).await;
+    assert_eq!(stream.told().await.0[0]["msg"]["data"], 1);
+    let (told, id) = stream.told().await;
+    assert_eq!(told[0]["msg"]["data"], 2);
+    drop(stream);
+    publish("b", 3).await;
+    publish("a", 4).await;
+    let last = format!("Last-Event-ID: {id}");
+    let (_, mut stream) = Stream::open(&plane, "channels=demo:a&channels=demo:b", &[&last]).await;
+    let (a, b) = (stream.told().await.0, stream.told().await.0);
+    assert_eq!((&a[1]["ok"]["recovered"], &a[2]["msg"]["data"]), (&json!(true), &json!(4)), "{a:?}");
+    assert_eq!((&b[0]["ok"]["recovered"], &b[1]["msg"]["data"]), (&json!(true), &json!(3)), "{b:?}");
+    let refused = plane.send("GET", &format!("{}?channels=demo:a", plane.url("/sse")), &[&last], b"").await;
+    refused.refuses(400, "invalid_position");
+}
+
+#[tokio::test]
+async fn a_ticket_opens_one_event_stream() {
+    let plane = Plane::start(|app| app.rules.clear());
+    let wanted = json!({"sub": "ann", "cap": {"room:9": ["subscribe"]}, "ttl_s": 60});
+    let token = plane.post("/tokens", &wanted).await.json()["token"].as_str().expect("a token").to_owned();
+    let bearer = format!("Authorization: Bearer {token}");
+    let sse = |query: &str| format!("{}?{query}", plane.url("/sse"));
+    plane.send("GET", &sse("channels=room:9"), &[], b"").await.refuses(401, "token_missing");
+    plane.send("GET", &sse(&format!("channels=room:9&token={token}")), &[], b"").await.refuses(400, "invalid_request");
+    plane.send("POST", &plane.url("/tickets"), &[&Plane::basic(&plane.key)], b"").await.refuses(401, "token_missing");
+    let bought = plane.send("POST", &plane.url("/tickets"), &[&bearer], b"").await;
+    assert_eq!(bought.status, 200, "{}", bought.json());
+    let query = format!("channels=room:9&ticket={}", bought.json()["ticket"].as_str().expect("a ticket"));
+    let (head, mut stream) = Stream::open(&plane, &query, &[]).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(stream.told().await.0[0]["ok"]["user"], "ann");
+    plane.send("GET", &sse(&query), &[], b"").await.refuses(401, "token_invalid");
+    let (_, mut stream) = Stream::open(&plane, "channels=room:8&channels=room:9", &[&bearer]).await;
+    let (told, _) = stream.told().await;
+    assert_eq!((&told[1]["error"]["code"], &told[2]["ok"]["channel"]), (&json!("forbidden"), &json!("room:9")));
+}
+
+#[tokio::test]
+async fn an_event_stream_of_another_origin_or_method_is_refused() {
+    let plane = Plane::start(|app| app.origins = vec!["https://a.example".into()]);
+    let url = format!("{}?channels=demo:a", plane.url("/sse"));
+    for origin in ["https://b.example", "null", "https://a.example.evil"] {
+        let answer = plane.send("GET", &url, &[&format!("Origin: {origin}")], b"").await;
+        answer.refuses(403, "origin_denied");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    assert_eq!(plane.send("HEAD", &url, &[], b"").await.status, 405);
+    for query in ["", "channels=a%20b", "channels=demo:a&x=1"] {
+        let answer = plane.send("GET", &format!("{}?{query}", plane.url("/sse")), &[], b"").await;
+        assert_eq!(answer.status, 400, "{query}");
     }
 }

@@ -64,6 +64,17 @@ impl Frame {
         &self.wire
     }
 
+    /// As an event of an event stream (`data: …`). A line must not end inside it: in JSON that can only be blank.
+    #[must_use]
+    pub fn event(&self) -> Bytes {
+        let payload = &self.wire[usize::from(self.header)..];
+        let mut out = Vec::with_capacity(payload.len() + 8);
+        out.extend_from_slice(b"data: ");
+        out.extend(payload.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+        out.extend_from_slice(b"\n\n");
+        out.into()
+    }
+
     /// How long the payload is.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {

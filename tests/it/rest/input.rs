@@ -150,7 +150,7 @@ async fn browsers_of_listed_origins_read_answers_and_others_do_not() -> Result<(
         stranger(Method::OPTIONS, &url)?.header("origin", origin).header("access-control-request-method", "POST");
     let preflight = Answer::to(preflight).await?;
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET, POST, PUT, DELETE"));
-    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type"));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization, content-type, last-event-id"));
 
     let path = format!("/apps/{}", owner.app);
     let etag = owner.get(&path).await?.header("etag").unwrap_or_default().to_owned();

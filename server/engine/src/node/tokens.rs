@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::{Operation, Refusal, Subject};
+use fanfare_core::{App, Operation, Refusal, Subject};
 use tokio::time::timeout;
 
 use super::Node;
@@ -11,6 +11,7 @@ use crate::broker::Pending;
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
+use crate::session::Session;
 use crate::token::{self, Examined, VerifiedToken};
 
 /// Signatures of issuers that are verified at one moment.
@@ -37,6 +38,20 @@ impl Node {
             let worked = worked.await.map_err(|_| NodeError::Overloaded)?;
             Ok(token::conclude(&entry.peek(), &entry.issuers, worked, clock.unix_ms())?)
         }))
+    }
+
+    /// Checks that a client with this token, or with none, could connect to an app now.
+    ///
+    /// # Errors
+    /// As its `connect` would be refused.
+    pub async fn check_client(&self, app: &App, token: Option<&str>) -> Result<(), NodeError> {
+        let entry = self.directory.find(app.id)?;
+        let verified = match token {
+            Some(token) => self.verify_token(&entry, token).wait().await.map(Some),
+            None => Ok(None),
+        };
+        let started = verified.and_then(|verified| Session::default().start(&entry.app(), verified, 0));
+        self.counted(&entry, started)
     }
 
     /// Judges a token as a connection would, for the developer who holds a key that may `sign`. The inner outcome is the

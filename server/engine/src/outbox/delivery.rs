@@ -20,13 +20,23 @@ pub enum Wire {
         /// How far back, as a power of two, a compressed message may refer.
         window_bits: u8,
     },
+    /// Native protocol v1, JSON, as an event stream; behind messages stands where all subscriptions are.
+    Events,
 }
 
 impl Wire {
+    pub(super) const fn tells_places(self) -> bool {
+        match self {
+            Self::NativeJson | Self::NativeJsonDeflate { .. } => false,
+            Self::Events => true,
+        }
+    }
+
     /// An answer or push for one connection. Only what many get is compressed.
     pub(super) fn own(self, frame: &Frame) -> Bytes {
         match self {
             Self::NativeJson | Self::NativeJsonDeflate { .. } => frame.websocket().clone(),
+            Self::Events => frame.event(),
         }
     }
 }
@@ -44,6 +54,7 @@ pub struct Delivery {
     alone: bool,
     native_json: OnceLock<Frame>,
     native_json_deflated: OnceLock<Frame>,
+    event: OnceLock<Bytes>,
 }
 
 impl Delivery {
@@ -57,6 +68,7 @@ impl Delivery {
             alone: false,
             native_json: OnceLock::new(),
             native_json_deflated: OnceLock::new(),
+            event: OnceLock::new(),
         }
     }
 
@@ -72,6 +84,7 @@ impl Delivery {
         match wire {
             Wire::NativeJson => plain.websocket(),
             Wire::NativeJsonDeflate { window_bits } => self.deflated(plain, window_bits).websocket(),
+            Wire::Events => self.event.get_or_init(|| plain.event()),
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct PresencePush {
     what: What,
     native_json: OnceLock<Frame>,
     native_json_deflated: OnceLock<Frame>,
+    event: OnceLock<Bytes>,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,12 @@ impl PresencePush {
     }
 
     fn of(what: What) -> Arc<Self> {
-        Arc::new(Self { what, native_json: OnceLock::new(), native_json_deflated: OnceLock::new() })
+        Arc::new(Self {
+            what,
+            native_json: OnceLock::new(),
+            native_json_deflated: OnceLock::new(),
+            event: OnceLock::new(),
+        })
     }
 
     /// Whether it stands for everything.
@@ -84,6 +90,7 @@ impl PresencePush {
                 self.native_json_deflated.get_or_init(|| plain.deflated()).websocket()
             }
             Wire::NativeJson | Wire::NativeJsonDeflate { .. } => plain.websocket(),
+            Wire::Events => self.event.get_or_init(|| plain.event()),
         }
     }
 }

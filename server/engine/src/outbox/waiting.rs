@@ -49,7 +49,7 @@ impl Manner {
     pub(super) const fn wire(self, wire: Wire) -> Wire {
         match wire {
             Wire::NativeJsonDeflate { .. } if !self.compression => Wire::NativeJson,
-            Wire::NativeJsonDeflate { .. } | Wire::NativeJson => wire,
+            Wire::NativeJsonDeflate { .. } | Wire::NativeJson | Wire::Events => wire,
         }
     }
 
@@ -188,6 +188,9 @@ impl Outbox {
             poured.blocked |= state.write(&joined, |index| part[index].clone());
             poured.catch_up |= state.tidy(slot);
         }
+        if poured.wrote.messages > 0 && self.wire.tells_places() {
+            poured.blocked |= state.write_place();
+        }
         poured
     }
 
@@ -249,6 +252,11 @@ impl State {
     /// Whether something waits for this subscription by policy.
     pub(super) fn keeps(&self, slot: u32) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.backlogs.contains_key(&slot))
+    }
+
+    /// Where a subscriber stands without what waits for it by policy; `None` when nothing does.
+    pub(super) fn stands(rare: Option<&Rare>, slot: usize) -> Option<Position> {
+        rare?.backlogs.get(&u32::try_from(slot).ok()?)?.begins()
     }
 
     /// Lets go of what waits for a subscription that ends.
@@ -363,11 +371,7 @@ impl Backlog {
             self.bytes -= bytes;
             count += 1;
             let to = delivery.message.position;
-            let dropped = self.dropped.get_or_insert(Dropped {
-                from: Position { seq: to.seq.saturating_sub(1), ..to },
-                to,
-                count: 0,
-            });
+            let dropped = self.dropped.get_or_insert(Dropped { from: before(to), to, count: 0 });
             dropped.to = to;
             dropped.count += 1;
         }
@@ -393,10 +397,20 @@ impl Backlog {
         Some(delivery)
     }
 
+    /// Where its subscriber stands until something of it is written.
+    fn begins(&self) -> Option<Position> {
+        let first = || self.waiting.values().next().map(|first| before(first.delivery.message.position));
+        self.dropped.map(|dropped| dropped.from).or_else(first)
+    }
+
     /// Whether there is nothing to write or to tell.
     fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.dropped.is_none()
     }
+}
+
+const fn before(position: Position) -> Position {
+    Position { seq: position.seq.saturating_sub(1), ..position }
 }
 
 /// Of a page's messages only the latest with each key, in their order; those without a key stay.

@@ -42,16 +42,15 @@ impl Endpoint for Echo {
         }
     }
 
-    fn bounds(&self, deflate: &Option<Deflate>) -> websocket::Options {
-        websocket::Options { deflate: deflate.is_some(), ..self.bounds }
-    }
-
     fn converse<L: Link>(
         &self,
         deflate: Option<Deflate>,
-        reader: WebSocketReader<L>,
+        link: L,
+        early: Vec<u8>,
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<L> {
+        let bounds = websocket::Options { deflate: deflate.is_some(), ..self.bounds };
+        let reader = WebSocketReader::new(link, early, bounds);
         let mut conversation = Conversation { reader, sink, deflate, waiting: VecDeque::new(), ending: false };
         std::future::poll_fn(move |context| conversation.poll(context))
     }

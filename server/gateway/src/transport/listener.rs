@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use fanfare_engine::Sink;
-use fanfare_protocol::websocket;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +33,6 @@ use tokio_util::task::TaskTracker;
 
 use super::Stream;
 use super::descriptors::Descriptors;
-use super::websocket::WebSocketReader;
 use crate::options::HttpOptions;
 
 /// How many accepted connections the kernel may hold for us.
@@ -58,14 +56,12 @@ pub trait Endpoint: Send + Sync + 'static {
         slot: &Arc<Slot<Self::Accepted>>,
     ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// What a client may send on this socket.
-    fn bounds(&self, accepted: &Self::Accepted) -> websocket::Options;
-
-    /// The life of an open socket, which becomes a task of its own.
+    /// The life of an open connection, which becomes a task of its own. `early` came right behind the request.
     fn converse<L: super::Link>(
         &self,
         accepted: Self::Accepted,
-        reader: WebSocketReader<L>,
+        link: L,
+        early: Vec<u8>,
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<Self, L>;
 }
@@ -75,11 +71,13 @@ pub trait Endpoint: Send + Sync + 'static {
 pub struct Slot<A> {
     asked: AtomicBool,
     accepted: Mutex<Option<A>>,
+    /// The connection is not HTTP's any more, though its request was not answered.
+    seized: Notify,
 }
 
 impl<A> Default for Slot<A> {
     fn default() -> Self {
-        Self { asked: AtomicBool::new(false), accepted: Mutex::new(None) }
+        Self { asked: AtomicBool::new(false), accepted: Mutex::new(None), seized: Notify::new() }
     }
 }
 
@@ -87,6 +85,15 @@ impl<A> Slot<A> {
     /// Leaves what was accepted for the hand-over.
     pub fn put(&self, accepted: A) {
         *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
+    }
+
+    /// Takes the connection from HTTP without an answer, if something was accepted and `whether` says so.
+    pub fn seize(&self, whether: impl FnOnce(&mut A) -> bool) -> bool {
+        let seized = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).as_mut().is_some_and(whether);
+        if seized {
+            self.seized.notify_one();
+        }
+        seized
     }
 
     fn take(&self) -> Option<A> {
@@ -200,11 +207,9 @@ async fn connection<E: Endpoint>(shared: Arc<Shared<E>>, socket: TcpStream) {
 
 async fn serve<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) {
     let Some((accepted, stream, mut early)) = speak_http(shared, stream).await else { return };
-    let bounds = shared.endpoint.bounds(&accepted);
     match stream.into_link(&mut early) {
         Ok((link, sink)) => {
-            let reader = WebSocketReader::new(link, early, bounds);
-            shared.tasks.spawn(shared.endpoint.converse(accepted, reader, sink));
+            shared.tasks.spawn(shared.endpoint.converse(accepted, link, early, sink));
         }
         Err(error) => tracing::trace!(%error, "the link broke its rules right behind the request"),
     }
@@ -230,6 +235,7 @@ async fn speak_http<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) -> Op
                 ended.ok()?;
                 break;
             }
+            () = slot.seized.notified() => break,
             _ = &mut first_request, if waiting => {
                 waiting = false;
                 if !slot.asked.load(Ordering::Relaxed) {
@@ -254,7 +260,7 @@ mod tests {
     use crate::transport::tcp::TcpLink;
 
     fn task_bytes<F: Future>(
-        _: impl FnOnce(&'static Gateway, <Gateway as Endpoint>::Accepted, WebSocketReader<TcpLink>, Box<dyn Sink>) -> F,
+        _: impl FnOnce(&'static Gateway, <Gateway as Endpoint>::Accepted, TcpLink, Vec<u8>, Box<dyn Sink>) -> F,
     ) -> usize {
         size_of::<F>()
     }
