@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use ::harness::client::Client;
 use ::harness::server::{Options, Server};
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
@@ -57,17 +58,10 @@ async fn without_memory_nobody_new_is_let_in_and_rest_goes_on() -> Result<()> {
     let owner = server.sign_up().await?;
     ::harness::eventually("the node has looked", async || Ok(owner.connect_anonymous().await.is_err().then_some(())))
         .await?;
-    let url = format!("{}/socket", owner.app_url());
-    let refused = reqwest::Client::new()
-        .get(url)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .send()
-        .await?;
-    ensure!(refused.status() == 503, "{}", refused.status());
-    let problem: serde_json::Value = serde_json::from_str(&refused.text().await?)?;
-    ensure!(problem["code"] == "overloaded" && problem["retry_after_ms"].is_u64(), "{problem}");
+    // A proper handshake is answered, and the refusal is the first frame.
+    let mut refused = Client::open(&owner.app_url(), "anonymous").await?;
+    let told = refused.receive().await?;
+    let problem = &told["error"];
+    ensure!(problem["code"] == "overloaded" && problem["retry_after_ms"].is_u64(), "{told}");
     owner.publisher().publish("room:9", 1).await.map(drop)
 }
