@@ -9,6 +9,7 @@ mod headers;
 mod idempotency;
 mod keys;
 mod live;
+mod permissions;
 mod refusals;
 mod sessions;
 mod settings;

@@ -214,6 +214,20 @@ pub fn channel() -> Object {
         .build()
 }
 
+/// A pattern that may be absent.
+#[must_use]
+pub fn optional_pattern() -> Object {
+    let mut object = pattern();
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
+/// One operation.
+#[must_use]
+pub fn operation() -> Object {
+    words(Operation::ALL, "Something that can be done.")
+}
+
 /// Whom a rule speaks of.
 #[must_use]
 pub fn who() -> Object {

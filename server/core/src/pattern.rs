@@ -309,12 +309,55 @@ mod tests {
                 let here = match *first {
                     "*" => true,
                     "{sub}" => sub == *part,
+                    "{none}" => false,
                     literal => literal == *part,
                 };
                 here && reference(pattern, name, sub)
             }
             _ => false,
         }
+    }
+
+    /// Pairs of a pattern and a name; `FANFARE_TEST_PAIRS=100000000`, in a release build, is the long form.
+    const PAIRS: u64 = 200_000;
+
+    /// Reproducible chance, quick enough for the long form (Marsaglia's xorshift64).
+    struct Dice(u64);
+    impl Dice {
+        fn below(&mut self, sides: u64) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 % sides).expect("dice are small")
+        }
+
+        fn segments<'a>(&mut self, from: &[&'a str]) -> Vec<&'a str> {
+            (0..1 + self.below(5)).map(|_| from[self.below(from.len() as u64)]).collect()
+        }
+    }
+
+    #[test]
+    fn the_matcher_agrees_with_the_slow_reference_on_very_many_pairs() {
+        let pairs = std::env::var("FANFARE_TEST_PAIRS").map_or(PAIRS, |pairs| pairs.parse().expect("a number"));
+        let (mut dice, mut covered) = (Dice(0x9E37_79B9_7F4A_7C15), 0_u64);
+        let subs = ["a", "ab", "b:a", "*", "**", "", "$a", "{sub}"];
+        for _ in 0..pairs.div_ceil(8) {
+            let mut parts = dice.segments(&["a", "b", "ab", "A", ".", "$a", "*", "*", "{sub}", "{sub}", "{none}"]);
+            if dice.below(2) == 0 {
+                parts.push("**");
+            }
+            let sub = subs[dice.below(8)];
+            let pattern = Pattern::parse(&parts.join(":")).expect("made of good parts");
+            for _ in 0..8 {
+                let name = dice.segments(&["a", "b", "ab", "A", ".", "$a"]);
+                let reserved = name[0].starts_with('$') && matches!(parts[0], "*" | "**" | "{sub}" | "{none}");
+                let expected = !reserved && reference(&parts, &name, sub);
+                let channel = ChannelName::parse_any(&name.join(":")).expect("made of good parts");
+                assert_eq!(pattern.matches(&channel, &Sub(sub)), expected, "{parts:?} {name:?} {sub:?}");
+                covered += u64::from(expected);
+            }
+        }
+        assert!(covered > pairs / 100, "too few of the pairs match to tell anything: {covered}");
     }
 
     proptest! {

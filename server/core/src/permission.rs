@@ -4,6 +4,8 @@
 //!
 //! Every refusal names the layer that refused and, where there is one, the rule.
 
+mod explain;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::codes::ErrorCode;
 use crate::id::{AppId, IssuerId, KeyId, RuleId};
 use crate::limits::{Limit, LimitValue, Limits};
 use crate::pattern::Claims;
+
+pub use explain::{Because, Word, explain};
 
 /// Who asks, as far as permissions care.
 #[derive(Debug, Clone, PartialEq, Eq)]

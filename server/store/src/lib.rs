@@ -50,7 +50,7 @@ mod token;
 mod users;
 mod welcome;
 
-pub use acls::{AclRecord, RuleDraft};
+pub use acls::{AclRecord, AclRevision, RuleDraft};
 pub use apps::{APPS_MAX, AppChange, AppRecord};
 pub use audit::AuditRecord;
 pub use auth::{Account, Auth, NewAccount, Origin};

@@ -250,6 +250,12 @@ impl AppStore {
         self.tenant.role
     }
 
+    /// The tenant's scope.
+    #[must_use]
+    pub const fn in_tenant(&self) -> &TenantStore {
+        &self.tenant
+    }
+
     pub(crate) fn inner(&self) -> &Inner {
         &self.tenant.inner
     }

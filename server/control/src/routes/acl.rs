@@ -1,5 +1,8 @@
 //! The ACL of an app.
 
+pub(crate) mod explain;
+pub(crate) mod versions;
+
 use std::collections::HashSet;
 
 use fanfare_api::acl::{AclView, ReplaceAcl, RuleView};
