@@ -348,7 +348,8 @@ impl Client {
 
     fn note_push(&mut self, push: &Value) -> Result<()> {
         let channel = |push: &Value| push["channel"].as_str().context("a push has a channel").map(str::to_owned);
-        if let Some(message) = push.get("msg") {
+        // What is sent to a user is of no channel, and nothing a journal could judge.
+        if let Some(message) = push.get("msg").filter(|message| message["channel"] != "$user") {
             let seen = Seen::Message {
                 seq: message["seq"].as_u64().context("a message has a seq")?,
                 id: message["id"].as_str().context("a message has an id")?.to_owned(),
@@ -362,6 +363,9 @@ impl Client {
             let seen = Seen::NotRecovered { from: position("from")?, to: position("to")?, reason: reason(recovery)? };
             let channel = channel(recovery)?;
             self.journal(&channel).push(seen);
+        } else if let Some(subscribed) = push.get("subscribed") {
+            let channel = channel(subscribed)?;
+            self.note_answer("subscribe", &channel, None, subscribed)?;
         } else if let Some(unsubscribed) = push.get("unsubscribed") {
             let channel = channel(unsubscribed)?;
             self.journal(&channel).push(Seen::Ended);

@@ -9,7 +9,7 @@ use fanfare_core::id::AppId;
 use fanfare_core::limits::LimitValue;
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Message};
-use fanfare_engine::broker::{Append, Deliver, Page, Read, Scope, Start};
+use fanfare_engine::broker::{Append, Deliver, Page, Read, Remove, Scope, Start};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, BrokerError, MemoryBroker, MemoryOptions};
 
@@ -104,6 +104,44 @@ async fn numbers_are_contiguous_and_heard_in_order() {
         assert_eq!(form.publish(&b, text("x")).await, Ok(1));
         assert_eq!((form.ear.seqs(&a), form.ear.seqs(&b)), (vec![1, 2, 3, 4, 5], vec![1]));
     }
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_its_number_and_gives_its_room_back() {
+    for form in forms() {
+        let (key, other) = (channel(1, "a"), channel(1, "b"));
+        for n in 1..=5 {
+            form.publish(&key, with_id(&n.to_string(), &"x".repeat(1_000))).await.expect("accepted");
+        }
+        let position = form.read(&key, Start::After(2)).await.messages[0].position;
+        let remove = async |channel: &ChannelKey, remove| form.broker.remove(channel, remove).wait().await;
+        assert_eq!(remove(&other, Remove::Message(position)).await, Ok(0), "a position of another channel");
+        assert_eq!(remove(&key, Remove::Message(position)).await, Ok(1));
+        assert_eq!(remove(&key, Remove::Message(position)).await, Ok(0), "it is gone already");
+        let page = form.read(&key, Start::After(0)).await;
+        let gone: Vec<bool> = page.messages.iter().map(|message| message.is_deleted()).collect();
+        assert_eq!((seqs(&page), gone), (vec![1, 2, 3, 4, 5], vec![false, false, true, false, false]));
+        assert_eq!(remove(&key, Remove::All).await, Ok(5));
+        let page = form.read(&key, Start::After(0)).await;
+        assert_eq!((page.top, page.first, page.messages.len()), (5, 6, 0));
+        assert_eq!(form.publish(&key, text("next")).await, Ok(6));
+    }
+}
+
+#[tokio::test]
+async fn deleting_gives_back_exactly_what_was_taken() {
+    let broker = MemoryBroker::new(MemoryOptions::default(), 1_000, Chance::new(Some(7)));
+    let key = channel(1, "a");
+    for n in 1..=5 {
+        let _there = broker.publish(&key, text(&"x".repeat(100 * n))).wait().await;
+    }
+    let page = broker.read(&key, Read { start: Start::After(0), messages_max: 9, bytes_max: 1 << 20, now_ms: 10_000 });
+    let position = page.wait().await.expect("readable").messages[4].position;
+    let before = broker.bytes();
+    assert_eq!(broker.remove(&key, Remove::Message(position)).wait().await, Ok(1));
+    assert_eq!(before - broker.bytes(), 502, "the payload, with its quotation marks");
+    assert_eq!(broker.remove(&key, Remove::All).wait().await, Ok(5));
+    assert_eq!(broker.bytes(), 0);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 mod input;
 mod limits;
+mod messages;
 mod mutation;
 mod pages;
 mod publishing;

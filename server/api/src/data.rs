@@ -81,9 +81,13 @@ pub struct MessageView {
     /// `base64`, when the payload is bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
-    /// The payload.
+    /// The payload; absent when the message was deleted.
+    #[serde(default)]
     #[schema(schema_with = schema::any)]
     pub data: serde_json::Value,
+    /// Whether it was deleted: its number stays, and nothing else of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// A message was accepted.
@@ -110,6 +114,18 @@ pub struct HistoryParams {
     /// A position to start from, itself excluded; without it the end (backward) or the beginning (forward).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// In place of `from`: the id of a message to start from, itself excluded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_id: Option<String>,
+    /// In place of `from`: a moment to start from, itself included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_time: Option<DateTime<Utc>>,
+    /// A position to end at, itself included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// In place of `until`: a moment to end at, itself included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_time: Option<DateTime<Utc>>,
     /// Which way to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(inline)]
@@ -174,6 +190,31 @@ pub struct ChannelView {
     pub name: ChannelName,
     /// How many subscriptions it has.
     pub subscribers: u64,
+}
+
+/// A channel as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChannelDetail {
+    /// Its name.
+    #[schema(schema_with = schema::channel)]
+    pub name: ChannelName,
+    /// How many subscriptions it has.
+    pub subscribers: u64,
+    /// Where its newest message stands.
+    #[schema(example = "k3Zx.12")]
+    pub position: String,
+    /// How many messages are kept.
+    pub messages: u64,
+    /// The number of the oldest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seq: Option<u64>,
+}
+
+/// A channel's history was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletedHistory {
+    /// How many messages were kept.
+    pub messages: u64,
 }
 
 /// Channels in the order of their names.

@@ -137,3 +137,84 @@ pub struct RevocationsParams {
     #[param(minimum = 1, maximum = 1_000, default = 100)]
     pub limit: Option<u32>,
 }
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionView {
+    /// Its id.
+    #[schema(schema_with = schema::connection_id)]
+    pub id: ConnectionId,
+    /// The `sub` of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `ff.meta` of its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::any)]
+    pub meta: Option<serde_json::Value>,
+    /// When it came.
+    pub since: DateTime<Utc>,
+    /// How it is connected.
+    #[schema(example = "websocket")]
+    pub transport: String,
+    /// The channels it is subscribed to, by name.
+    #[schema(value_type = Vec<String>)]
+    pub subscriptions: Vec<ChannelName>,
+    /// Bytes that wait until it takes them.
+    pub bytes_waiting: u64,
+}
+
+/// Connections, the oldest first.
+pub type ConnectionList = Page<ConnectionView>;
+
+/// Which connections are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ConnectionsParams {
+    /// Those of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Those that are subscribed to this channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub channel: Option<ChannelName>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>)]
+    pub after: Option<ConnectionId>,
+    /// How many, 1 to 1,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    pub limit: Option<u32>,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    /// The `sub` of its tokens.
+    pub user: String,
+    /// Its connections, the oldest hundred.
+    pub connections: Vec<ConnectionView>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// A message was sent to a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UserMessageSent {
+    /// Its id, the sender's or one that Fanfare made.
+    pub id: String,
+    /// How many connections it was written to, and on how many nodes.
+    #[serde(flatten)]
+    pub reach: Reach,
+}
+
+/// Subscriptions were begun or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubscriptionsReach {
+    /// How many connections may not subscribe to the channel by their own rights, and were told nothing.
+    pub refused: u64,
+    /// How many connections were told, and on how many nodes.
+    #[serde(flatten)]
+    pub reach: Reach,
+}

@@ -66,7 +66,7 @@ pub enum KeyState {
 }
 
 /// A key as the data plane sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     /// Its id, the `kid` of tokens it signs.
     pub id: KeyId,
@@ -159,6 +159,29 @@ impl App {
             }
             Signer::Issuer(id) => self.issuer(id).filter(|issuer| issuer.enabled).map(|issuer| &issuer.ceiling),
         }
+    }
+
+    /// Whether it differs from another snapshot in nothing but its version and its revocations.
+    #[must_use]
+    pub fn differs_in_revocations_alone(&self, other: &Self) -> bool {
+        // Taken apart whole, so that what is added later is compared too.
+        let Self {
+            id,
+            tenant,
+            version: _,
+            status,
+            keys,
+            issuers,
+            rules,
+            settings,
+            limits,
+            origins,
+            heartbeat_ms,
+            revocations: _,
+        } = self;
+        (id, tenant, status, keys, issuers) == (&other.id, &other.tenant, &other.status, &other.keys, &other.issuers)
+            && (rules, settings, limits) == (&other.rules, &other.settings, &other.limits)
+            && (origins, heartbeat_ms) == (&other.origins, &other.heartbeat_ms)
     }
 
     /// The settings of a channel: those of the most specific pattern, else the defaults.

@@ -186,6 +186,10 @@ codes! {
         "The connection is closed.",
         "Somebody connected with its resume ticket, usually the same client after its network changed: the newer one goes on.",
         "Nothing needs to be done. A client that sees it often shares one ticket among several tabs or processes: give each its own.";
+    Unsubscribed = 4035, "unsubscribed", 409, "Unsubscribed by the app",
+        "A subscription ended; the connection goes on.",
+        "The app's backend asked for it.",
+        "Nothing, unless the user asks for the channel again.";
     // 4100–4199: again later, waiting longer each time.
     RateLimited = 4100, "rate_limited", 429, "Too many at once",
         "A request or command is refused; `limit` names which limit, `retry_after_ms` when to come back.",

@@ -21,6 +21,8 @@ pub enum Data {
     Json(Box<RawValue>),
     /// Bytes; `encoding: base64` in JSON.
     Bytes(Box<[u8]>),
+    /// What was here was deleted; its number stays, so that nobody takes it for lost.
+    Deleted,
 }
 
 impl Data {
@@ -30,6 +32,7 @@ impl Data {
         match self {
             Self::Json(json) => json.get().len(),
             Self::Bytes(bytes) => bytes.len(),
+            Self::Deleted => 0,
         }
     }
 
@@ -45,7 +48,8 @@ impl PartialEq for Data {
         match (self, other) {
             (Self::Json(left), Self::Json(right)) => left.get() == right.get(),
             (Self::Bytes(left), Self::Bytes(right)) => left == right,
-            (Self::Json(_), Self::Bytes(_)) | (Self::Bytes(_), Self::Json(_)) => false,
+            (Self::Deleted, Self::Deleted) => true,
+            (Self::Json(_) | Self::Bytes(_) | Self::Deleted, _) => false,
         }
     }
 }
@@ -65,6 +69,27 @@ pub struct Draft {
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// A connection that shall not receive it.
     pub exclude: Option<ConnectionId>,
+}
+
+impl Message {
+    /// What stands in its place once it is deleted: its number, its id and its time.
+    #[must_use]
+    pub fn deleted(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            position: self.position,
+            time_ms: self.time_ms,
+            publisher: None,
+            origin: None,
+            draft: Arc::new(Draft::new(Data::Deleted)),
+        }
+    }
+
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.draft.data, Data::Deleted)
+    }
 }
 
 impl Draft {

@@ -89,6 +89,14 @@ impl Revocations {
         Self::new(self.iter().filter(|one| one.id != id).cloned().collect())
     }
 
+    /// Those that cover tokens which the others do not.
+    pub fn beyond<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = &'a Revocation> {
+        self.iter().filter(|one| {
+            let known = others.0.as_ref().and_then(|index| index.until.get(&one.revoked));
+            known.is_none_or(|(until_ms, _)| *until_ms < one.issued_until_ms)
+        })
+    }
+
     /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Revocation> {
         self.0.iter().flat_map(|index| &index.all)
@@ -167,5 +175,8 @@ mod tests {
         assert_eq!((ids(&first), ids(&second)), (vec![1, 2], vec![2, 3]));
         assert_eq!(second.of(&client(Some(1_500))), Some(RevocationId::new(3, 0)));
         assert_eq!(ids(&second.without(RevocationId::new(3, 0))), [2]);
+        let beyond = |one: &Revocations, other: &Revocations| one.beyond(other).count();
+        assert_eq!((beyond(&second, &first), beyond(&first, &second), beyond(&first, &first)), (1, 0, 0));
+        assert_eq!(beyond(&first, &Revocations::default()), 2);
     }
 }

@@ -180,6 +180,15 @@ pub struct Read {
     pub now_ms: u64,
 }
 
+/// What is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remove {
+    /// Everything that is kept; numbers go on from where they are.
+    All,
+    /// The message at this position. Its number stays in the log, as a message without content.
+    Message(Position),
+}
+
 /// What a read found: everything in it is of one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
@@ -210,6 +219,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Reads.
     fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>>;
+
+    /// Deletes from the log, and answers how many messages it were.
+    fn remove(&self, channel: &ChannelKey, remove: Remove) -> Pending<Result<u64, BrokerError>>;
 
     /// From the answer on, everything appended to the channel is delivered here.
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>>;

@@ -1,7 +1,7 @@
 //! Control messages to nodes: an operation that came in anywhere acts on connections wherever they are.
 //!
 //! ```text
-//!   REST ─► Node::disconnect ─► Bus::tell(order) ─┬─► Directory::carry_out on this node
+//!   REST ─► Node::disconnect ─► Bus::tell(order) ─┬─► the Directory of this node
 //!                                                 └─► … on every other, where there are others
 //! ```
 //!
@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use fanfare_core::id::{AppId, ConnectionId, RevocationId};
-use fanfare_core::{ChannelName, Revocation};
+use fanfare_core::{ChannelName, Message, Revocation};
 
 use crate::broker::Pending;
 use crate::directory::Directory;
@@ -36,6 +36,16 @@ pub enum Order {
         /// For the client to show or log.
         reason: Option<Box<str>>,
     },
+    /// Subscribe, as the client could.
+    Subscribe {
+        /// To this channel.
+        channel: ChannelName,
+    },
+    /// End the subscription.
+    Unsubscribe {
+        /// To this channel.
+        channel: ChannelName,
+    },
 }
 
 /// A control message.
@@ -57,6 +67,13 @@ pub enum What {
         /// What.
         order: Order,
     },
+    /// Writes a message to the connections of a user.
+    Send {
+        /// Whose.
+        user: Box<str>,
+        /// It has no place in any channel.
+        message: Arc<Message>,
+    },
     /// Refuses the tokens a revocation covers, before the change feed brings it, and has their connections look again at
     /// their rights.
     Revoke(Revocation),
@@ -69,6 +86,8 @@ pub enum What {
 pub struct Told {
     /// Connections that were told, over all nodes that answered.
     pub connections: u64,
+    /// Connections that were meant and may not do what they were told.
+    pub refused: u64,
     /// Nodes that have carried it out.
     pub applied: u32,
     /// Nodes that are known to live. Where fewer have applied it, the rest may not have heard.
@@ -96,7 +115,22 @@ impl LocalBus {
 
 impl Bus for LocalBus {
     fn tell(&self, control: Control) -> Pending<Told> {
-        let connections = self.directory.carry_out(&control);
-        Pending::Ready(Told { connections, applied: 1, known: 1 })
+        let Control { app, what } = control;
+        let done = |connections, refused| Told { connections, refused, applied: 1, known: 1 };
+        match what {
+            What::Send { user, message } => {
+                let directory = Arc::clone(&self.directory);
+                Pending::Later(Box::pin(async move { done(directory.send(app, &user, &message).await, 0) }))
+            }
+            What::Order { whom, order } => {
+                let (connections, refused) = self.directory.order(app, &whom, &order);
+                Pending::Ready(done(connections, refused))
+            }
+            What::Revoke(revocation) => Pending::Ready(done(self.directory.revoke(app, &revocation), 0)),
+            What::EndRevocation(id) => {
+                self.directory.end_revocation(app, id);
+                Pending::Ready(done(0, 0))
+            }
+        }
     }
 }

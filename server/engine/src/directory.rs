@@ -9,10 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fanfare_core::id::{AppId, ConnectionId, IssuerId};
-use fanfare_core::{App, AppStatus, Block, ChannelName, Limit, Refusal, Revocation, Revoked, Signer, Subject};
+use fanfare_core::id::{AppId, ConnectionId, IssuerId, RevocationId};
+use fanfare_core::permission::decide;
+use fanfare_core::{
+    App, AppStatus, Block, ChannelName, Limit, Message, Operation, Refusal, Revocation, Revoked, Signer, Subject,
+};
+use fanfare_protocol::native;
 
-use crate::bus::{Control, What, Whom};
+use crate::bus::{Order, Whom};
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
@@ -24,6 +28,9 @@ use crate::usage::{LimitUse, Usage};
 
 /// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
 const KEY_BUCKETS_MAX: usize = 4_096;
+
+/// Connections of one user that are written to before others have their turn.
+const SENT_AT_ONCE: usize = 256;
 
 /// The apps of this node.
 #[derive(Default)]
@@ -62,7 +69,15 @@ impl Directory {
         let app = Arc::new(app);
         let before =
             entry.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
-        if before.version < app.version {
+        if before.version >= app.version {
+            return;
+        }
+        if app.differs_in_revocations_alone(&before) {
+            // Backends revoke users as often as these sign out: not everybody is woken for a few.
+            app.revocations.beyond(&before.revocations).for_each(|revocation| {
+                let _ended = entry.end_revoked(revocation);
+            });
+        } else {
             entry.signal_all(Signal::Recheck);
         }
     }
@@ -76,18 +91,44 @@ impl Directory {
         }
     }
 
-    /// Carries out what this node is told from outside. Answers how many connections it concerned.
-    pub(crate) fn carry_out(&self, control: &Control) -> u64 {
-        let Some(entry) = self.entry(control.app) else { return 0 };
-        match &control.what {
-            What::Order { whom, order } => {
-                entry.connections(whom).iter().filter(|outbox| outbox.order(order.clone())).count() as u64
-            }
-            What::Revoke(revocation) => entry.revoke(revocation),
-            What::EndRevocation(id) => {
-                entry.app.rcu(|app| App { revocations: app.revocations.without(*id), ..App::clone(app) });
-                0
-            }
+    /// Leaves an order with the connections that are meant. Answers how many have it, and how many may not do it.
+    pub(crate) fn order(&self, app: AppId, whom: &Whom, order: &Order) -> (u64, u64) {
+        let Some(entry) = self.entry(app) else { return (0, 0) };
+        let (app, mut meant) = (entry.app(), entry.connections(whom));
+        let all = meant.len();
+        if let Order::Subscribe { channel } = order {
+            // Whoever asks for it: a client's own rights decide.
+            meant.retain(|outbox| {
+                outbox.subject().is_some_and(|subject| decide(&app, &subject, Operation::Subscribe, channel).is_ok())
+            });
+        }
+        let refused = all - meant.len();
+        let told = meant.iter().filter(|outbox| outbox.order(order.clone())).count();
+        (told as u64, refused as u64)
+    }
+
+    /// Writes a message to the connections of a user. Answers how many took it.
+    pub(crate) async fn send(&self, app: AppId, user: &str, message: &Message) -> u64 {
+        let Some(entry) = self.entry(app) else { return 0 };
+        let (meant, frame) = (entry.registry.of_user(user), native::push_user_message(message));
+        let mut took = 0;
+        for part in meant.chunks(SENT_AT_ONCE) {
+            let part = part.iter().filter(|outbox| message.draft.exclude != Some(outbox.id()));
+            took += part.filter(|outbox| outbox.offer(&frame)).count() as u64;
+            tokio::task::yield_now().await;
+        }
+        took
+    }
+
+    /// Holds a revocation before a snapshot does. Answers how many connections it ends.
+    pub(crate) fn revoke(&self, app: AppId, revocation: &Revocation) -> u64 {
+        self.entry(app).map_or(0, |entry| entry.revoke(revocation))
+    }
+
+    /// Lets tokens work again before a snapshot does.
+    pub(crate) fn end_revocation(&self, app: AppId, id: RevocationId) {
+        if let Some(entry) = self.entry(app) {
+            entry.app.rcu(|app| App { revocations: app.revocations.without(id), ..App::clone(app) });
         }
     }
 
@@ -254,10 +295,15 @@ impl AppEntry {
         Ok(permit)
     }
 
-    /// Holds a revocation before a snapshot does. Answers how many connections it ends. One that connects meanwhile is
-    /// ended by the snapshot, which has every connection look again.
+    /// Holds a revocation before a snapshot does. Answers how many connections it ends.
     fn revoke(&self, revocation: &Revocation) -> u64 {
         self.app.rcu(|app| App { revocations: app.revocations.with(revocation.clone()), ..App::clone(app) });
+        self.end_revoked(revocation)
+    }
+
+    /// Has the connections that a revocation may concern look again at their rights, and says how many it ends. One whose
+    /// token was verified just before looks again by itself, once it has said who it is.
+    fn end_revoked(&self, revocation: &Revocation) -> u64 {
         let meant = match &revocation.revoked {
             Revoked::User(user) => Whom::User(user.clone()),
             Revoked::Token(_) | Revoked::Label(_) | Revoked::Key(_) | Revoked::All => Whom::Everybody,
@@ -267,7 +313,11 @@ impl AppEntry {
             Some(Subject::Client(client)) => app.revocations.of(client).is_some(),
             Some(Subject::Key { .. }) | None => false,
         };
-        self.connections(&meant).iter().filter(is_revoked).map(|outbox| outbox.signal(Signal::Recheck)).count() as u64
+        let meant = self.connections(&meant);
+        let ended = meant.iter().filter(is_revoked).count() as u64;
+        // All of them look: a subscription may have a token of its own, which the session alone knows.
+        meant.iter().for_each(|outbox| outbox.signal(Signal::Recheck));
+        ended
     }
 
     /// The connections that are meant.

@@ -37,7 +37,7 @@ pub mod transport;
 pub mod turn;
 mod usage;
 
-pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending};
+pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending, Remove};
 pub use bus::{Bus, LocalBus, Told, Whom};
 pub use caller::Caller;
 pub use clock::SystemClock;
@@ -45,8 +45,9 @@ pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
-    Backend, ChannelInfo, ChannelsPage, ChannelsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryPage,
-    HistoryQuery, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
+    AppMetrics, Backend, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionInfo, ConnectionsQuery,
+    Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage, HistoryQuery, HistoryUntil, LogError,
+    MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

@@ -2,11 +2,13 @@
 //! broker.
 
 mod channels;
+mod connections;
 mod drain;
 mod figures;
 mod group;
 mod history;
 mod manage;
+mod messages;
 mod presence;
 mod pressure;
 mod revocations;
@@ -50,11 +52,15 @@ use crate::token::{self, Claims};
 use crate::transport::{Reader, Sink};
 use crate::turn;
 
+pub use channels::{ChannelInfo, ChannelsPage, ChannelsQuery};
+pub use connections::{ConnectionInfo, ConnectionsQuery};
 pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
+pub use figures::AppMetrics;
 pub use pressure::Pressure;
 
-pub use history::{Direction, HistoryPage, HistoryQuery};
+pub use history::{Direction, HistoryFrom, HistoryPage, HistoryQuery, HistoryUntil};
+pub use messages::ChannelState;
 pub(crate) use presence::{EnterClient, may_be_present, may_see};
 pub use presence::{EnterUser, PresenceQuery};
 pub use revocations::{Backend, LogError, RevocationLog};
@@ -152,35 +158,6 @@ pub struct Quota {
     pub remaining: u64,
     /// When the burst is whole again, in milliseconds.
     pub reset_ms: u64,
-}
-
-/// Which channels to list.
-#[derive(Debug, Clone, Default)]
-pub struct ChannelsQuery {
-    /// Names that start so.
-    pub prefix: Option<String>,
-    /// Names after this one.
-    pub after: Option<ChannelName>,
-    /// At most so many, 1 to 1,000.
-    pub limit: u32,
-}
-
-/// A channel that somebody is subscribed to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelInfo {
-    /// Its name.
-    pub name: ChannelName,
-    /// Its subscriptions on this node.
-    pub subscribers: u64,
-}
-
-/// A page of channels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelsPage {
-    /// By name.
-    pub channels: Vec<ChannelInfo>,
-    /// Continue after this one; `None` after the last page.
-    pub next: Option<ChannelName>,
 }
 
 /// What a token to be minted says.

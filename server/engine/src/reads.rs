@@ -173,7 +173,7 @@ impl Drop for Landing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Append, Appended};
+    use crate::broker::{Append, Appended, Remove};
     use fanfare_core::id::AppId;
     use fanfare_core::{ChannelName, Lineage};
     use tokio::sync::Semaphore;
@@ -201,6 +201,10 @@ mod tests {
                 gate.acquire().await.map_err(|_| BrokerError::Unavailable)?.forget();
                 if failed { Err(BrokerError::Unavailable) } else { Ok(page) }
             }))
+        }
+
+        fn remove(&self, _: &ChannelKey, _: Remove) -> Pending<Result<u64, BrokerError>> {
+            Pending::Ready(Err(BrokerError::Unavailable))
         }
 
         fn attach(&self, _: &ChannelKey) -> Pending<Result<(), BrokerError>> {

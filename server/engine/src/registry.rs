@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fanfare_core::Subject;
@@ -73,6 +74,20 @@ impl Registry {
             users.range((hash, 0)..=(hash, u64::MAX)).map(|(_, outbox)| Arc::clone(outbox)).collect()
         };
         found.retain(|outbox| outbox.is_of(user));
+        found
+    }
+
+    /// At most so many connections in the order of their ids, which is that of their age, after this one.
+    pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<(ConnectionId, Arc<Outbox>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = Vec::new();
+        for shard in &self.by_id {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = shard.range((from, Bound::Unbounded)).take(limit);
+            found.extend(part.map(|(id, outbox)| (*id, Arc::clone(outbox))));
+        }
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found.truncate(limit);
         found
     }
 
@@ -152,6 +167,14 @@ mod tests {
         assert_eq!(numbers(&registry.of_user("ann")), (1..=60).step_by(3).collect::<Vec<_>>());
         assert!(registry.of_user("").is_empty() && registry.of_user("eve").is_empty());
         assert_eq!(registry.find(all[7].id()).map(|found| found.id()), Some(all[7].id()));
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = registry.page(after, 7);
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            paged.extend(page.iter().map(|(id, _)| id.unix_ms()));
+        }
+        assert_eq!(paged, (1..=60).collect::<Vec<_>>());
         for outbox in &all {
             registry.remove(outbox);
         }

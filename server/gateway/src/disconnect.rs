@@ -47,7 +47,7 @@ pub(crate) async fn disconnect(
 
 /// How far something came, as told outside.
 pub(crate) const fn reach(told: Told) -> Reach {
-    let Told { connections, applied, known } = told;
+    let Told { connections, refused: _, applied, known } = told;
     Reach { connections, nodes: NodesReached { applied, known } }
 }
 

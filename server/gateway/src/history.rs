@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use fanfare_api::ProblemDocument;
 use fanfare_api::data::{self, HistoryParams};
 use fanfare_api::server::{StrictQuery, page_limit};
-use fanfare_core::ChannelName;
-use fanfare_engine::{Direction, HistoryPage, HistoryQuery};
+use fanfare_core::{ChannelName, ErrorCode, Problem};
+use fanfare_engine::{Direction, HistoryFrom, HistoryPage, HistoryQuery, HistoryUntil};
 use fanfare_protocol::json::write_message;
 use http::{HeaderValue, header};
 
@@ -21,7 +22,8 @@ const LIMIT_DEFAULT: u32 = 100;
 
 /// Read the history of a channel
 ///
-/// Newest first unless `direction` says otherwise. `truncated` says that something which would have come is no longer
+/// Newest first unless `direction` says otherwise, from a position, an id or a moment, until a position or a moment. A
+/// message that was deleted stands there as `deleted`, with its number and id. `truncated` says that something which would have come is no longer
 /// kept; `next` is the `from` of the next page.
 #[utoipa::path(
     get,
@@ -49,9 +51,40 @@ pub(crate) async fn history(
         data::Direction::Forward => Direction::Forward,
     };
     let limit = page_limit(params.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
-    let page = context.node.history(&caller, &channel, HistoryQuery { from: params.from, direction, limit }).await?;
+    let (from, until) = (start(&params)?, end(&params)?);
+    let page = context.node.history(&caller, &channel, HistoryQuery { from, until, direction, limit }).await?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json)], Body::from(write(&channel, &page))).into_response())
+}
+
+fn start(params: &HistoryParams) -> Result<Option<HistoryFrom>, Failure> {
+    let places = [
+        params.from.clone().map(HistoryFrom::Position),
+        params.from_id.as_deref().map(|id| HistoryFrom::Id(id.into())),
+        params.from_time.map(|time| HistoryFrom::TimeMs(unix_ms(time))),
+    ];
+    one_of(places, "`from`, `from_id` and `from_time`")
+}
+
+fn end(params: &HistoryParams) -> Result<Option<HistoryUntil>, Failure> {
+    let places = [
+        params.until.clone().map(HistoryUntil::Position),
+        params.until_time.map(|time| HistoryUntil::TimeMs(unix_ms(time))),
+    ];
+    one_of(places, "`until` and `until_time`")
+}
+
+fn one_of<T>(places: impl IntoIterator<Item = Option<T>>, names: &str) -> Result<Option<T>, Failure> {
+    let mut said = places.into_iter().flatten();
+    let (first, second) = (said.next(), said.next());
+    if second.is_some() {
+        return Err(Problem::new(ErrorCode::InvalidRequest, format!("Say at most one of {names}.")).into());
+    }
+    Ok(first)
+}
+
+fn unix_ms(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or(0)
 }
 
 /// Writes the page by hand: each message is written once, by the same code as on the socket, and never read again.

@@ -17,12 +17,15 @@ mod batch;
 mod body;
 mod caller;
 mod channels;
+mod connections;
 mod context;
 mod disconnect;
 mod docs;
 mod edge;
 mod failure;
 mod history;
+mod messages;
+mod metrics;
 mod options;
 mod path;
 mod presence;
@@ -122,11 +125,20 @@ fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(socket::open))
         .routes(routes!(sse::open))
         .routes(routes!(tickets::create))
-        .routes(routes!(publish::publish, history::history))
+        .routes(routes!(publish::publish, history::history, messages::delete_history))
+        .routes(routes!(messages::message, messages::delete_message))
         .routes(routes!(presence::read))
         .routes(routes!(presence::enter, presence::remove))
         .routes(routes!(batch::batch))
         .routes(routes!(channels::channels))
+        .routes(routes!(messages::channel))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::get))
+        .routes(routes!(connections::subscribe_connection, connections::unsubscribe_connection))
+        .routes(routes!(connections::user))
+        .routes(routes!(connections::send))
+        .routes(routes!(connections::subscribe_user, connections::unsubscribe_user))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(disconnect::disconnect))
         .routes(routes!(revocations::revoke, revocations::list))
         .routes(routes!(revocations::end))

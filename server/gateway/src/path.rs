@@ -1,7 +1,7 @@
 //! What a path names beside the app and the channel: extractors that take it apart.
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use fanfare_core::id::RevocationId;
+use fanfare_core::id::{ConnectionId, RevocationId};
 use fanfare_core::{ErrorCode, Problem};
 use http::request::Parts;
 
@@ -20,6 +20,44 @@ impl FromRequestParts<Context> for RevocationPath {
         // What is no id is the id of nothing.
         let id = text.parse().map_err(|_| Problem::new(ErrorCode::NotFound, "There is no such revocation."))?;
         Ok(Self(id))
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionPath(pub(crate) ConnectionId);
+
+impl FromRequestParts<Context> for ConnectionPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Failure> {
+        let text = param(parts, context, "connection").await?;
+        let id = text.parse().map_err(|_| Problem::new(ErrorCode::NotFound, "There is no such connection."))?;
+        Ok(Self(id))
+    }
+}
+
+/// A user, whatever is in their name.
+#[derive(Debug)]
+pub(crate) struct UserPath(pub(crate) String);
+
+impl FromRequestParts<Context> for UserPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Failure> {
+        Ok(Self(param(parts, context, "user").await?))
+    }
+}
+
+/// The id of a message, the publisher's own perhaps.
+#[derive(Debug)]
+pub(crate) struct MessagePath(pub(crate) String);
+
+impl FromRequestParts<Context> for MessagePath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Failure> {
+        Ok(Self(param(parts, context, "message").await?))
     }
 }
 

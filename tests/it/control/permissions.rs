@@ -124,7 +124,10 @@ async fn an_earlier_version_is_read_and_put_in_force_again_as_a_new_one() -> Res
     assert_eq!(stale.refusal()?, "precondition_failed");
     assert_eq!(owner.post(&restore, &json!({})).await?.refusal()?, "precondition_required");
     let mut client = owner.connect_anonymous().await?;
-    client.subscribe("room:9").await?;
+    eventually("the rules are in force", async || {
+        Ok(client.command("subscribe", json!({ "channel": "room:9" })).await?.ok())
+    })
+    .await?;
     let restored = owner.send_if(Method::POST, &restore, "\"v3\"", &json!({})).await?;
     assert_eq!(restored.header("etag"), Some("\"v4\""));
     let restored = restored.ok()?;

@@ -62,6 +62,10 @@ const CONTROL_PLANE: &[Row] = &[
     row("delete_issuer", Owner, |_| json!({})),
     read("get_acl"),
     row("replace_acl", Owner, |_| json!({ "rules": [] })),
+    read("list_acl_versions"),
+    read("get_acl_version"),
+    row("restore_acl_version", Owner, |_| json!({})),
+    row("explain_acl", Owner, |_| json!({ "channel": "room:9", "operation": "subscribe" })),
     read("get_channel_settings"),
     row("replace_channel_settings", Owner, |_| json!({ "settings": [] })),
     read("get_limits"),
@@ -84,6 +88,19 @@ const DATA_PLANE: &[Row] = &[
     row("enter_member", Owner, |_| json!({ "data": "mallorys" })),
     read("remove_member"),
     read("list_channels"),
+    read("delete_history"),
+    read("get_message"),
+    read("delete_message"),
+    read("get_channel"),
+    read("list_connections"),
+    read("get_connection"),
+    read("subscribe_connection"),
+    read("unsubscribe_connection"),
+    read("get_user"),
+    row("send_to_user", Owner, |_| json!({ "data": "mallorys" })),
+    read("subscribe_user"),
+    read("unsubscribe_user"),
+    read("read_metrics"),
     row("revoke_tokens", Owner, |_| json!({ "all": true })),
     read("list_revocations"),
     read("end_revocation"),
@@ -289,6 +306,8 @@ async fn the_walk_would_notice_an_answer_that_is_the_victims() -> Result<()> {
     {
         assert!(call(&world, &base, operation, row, caller).await.is_err(), "{}", operation.id);
     }
+    // With the victim's key, operations do what they say: the history is gone by now.
+    world.victim.publisher().publish("room:9", "canary-message").await?;
     let history = world.victim.publisher().get("/channels/room:9/messages").await?.ok()?;
     assert!(world.tells_nothing("", &history.to_string()).is_err());
     Ok(())

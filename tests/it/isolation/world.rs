@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) issuer: String,
     /// Where the victim's message is in its channel.
     pub(super) position: String,
+    /// The id of that message.
+    message: String,
     /// The id of a revocation of the victim's.
     revocation: String,
     /// A client of the victim that must see nothing of what the stranger does.
@@ -73,7 +75,8 @@ impl World {
         let issuer = issuer["id"].as_str().context("an issuer has an id")?.to_owned();
         let revoked = victim.create_key("canary-revoked", &everything()).await?;
         revoke(&victim, &revoked).await?;
-        let position = victim.publisher().publish(CHANNEL, "canary-message").await?.position;
+        let published = victim.publisher().publish(CHANNEL, "canary-message").await?;
+        let (position, message) = (published.position, published.id);
         let revoke = json!({ "token": "canary-token" });
         let revocation = victim.publisher().post("/revocations", &revoke).await?.ok()?;
         let revocation = revocation["id"].as_str().context("a revocation has an id")?.to_owned();
@@ -101,6 +104,7 @@ impl World {
             rule,
             issuer,
             position,
+            message,
             revocation,
             listener,
             publisher,
@@ -120,6 +124,10 @@ impl World {
             ("{revocation}", &self.revocation),
             ("{member}", MEMBER),
             ("{issuer}", &self.issuer),
+            ("{version}", "1"),
+            ("{message}", &self.message),
+            ("{user}", "canary-listener"),
+            ("{connection}", self.listener.hello["connection"].as_str().unwrap_or_default()),
         ];
         ids.iter().fold(template.to_owned(), |path, (name, id)| path.replace(name, id))
     }
@@ -163,6 +171,7 @@ impl World {
         }
         for path in [
             "/channels".to_owned(),
+            "/connections".to_owned(),
             "/revocations".to_owned(),
             format!("/channels/{CHANNEL}/messages"),
             format!("/channels/{CHANNEL}/presence"),

@@ -76,8 +76,8 @@ async fn a_wrong_request_is_refused_by_its_proper_status() -> Result<()> {
         ("an unknown app", at(&unknown)?, 404, "not_found"),
         ("no app's id", at(&wrong)?, 404, "not_found"),
         ("no such path", publisher.request(Method::GET, "/chanels"), 404, "not_found"),
-        ("no such path below", publisher.request(Method::GET, "/channels/room:9"), 404, "not_found"),
-        ("a method", publisher.request(Method::DELETE, &path), 405, "method_not_allowed"),
+        ("no such path below", publisher.request(Method::GET, "/channels/room:9/mesages"), 404, "not_found"),
+        ("a method", publisher.request(Method::PATCH, &path), 405, "method_not_allowed"),
         ("another method", publisher.request(Method::PUT, "/batch"), 405, "method_not_allowed"),
         ("a limit of none", publisher.request(Method::GET, &format!("{path}?limit=0")), 400, "invalid_request"),
         ("a limit too high", publisher.request(Method::GET, &format!("{path}?limit=1001")), 400, "invalid_request"),
@@ -102,9 +102,9 @@ async fn a_wrong_request_is_refused_by_its_proper_status() -> Result<()> {
         assert!(page.ends_with(&format!("/errors/{code}")), "{what}: {page}");
         assert!(!answer.body.to_string().contains(&owner.key), "{what}: the key is repeated");
     }
-    let refused = Answer::to(publisher.request(Method::DELETE, &path)).await?;
+    let refused = Answer::to(publisher.request(Method::PATCH, &path)).await?;
     assert!(
-        ["GET", "HEAD", "POST"]
+        ["DELETE", "GET", "HEAD", "POST"]
             .iter()
             .all(|method| refused.header("allow").is_some_and(|allow| allow.contains(method)))
     );

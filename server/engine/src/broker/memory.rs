@@ -14,7 +14,7 @@ use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Lineage, Message, Position, Seq};
 use sha2::{Digest, Sha256};
 
-use super::{Append, Appended, Broker, BrokerError, Deliver, Durability, Page, Pending, Read, Start};
+use super::{Append, Appended, Broker, BrokerError, Deliver, Durability, Page, Pending, Read, Remove, Start};
 use crate::chance::Chance;
 use crate::limiter::Bucket;
 
@@ -306,6 +306,27 @@ impl MemoryBroker {
         }
     }
 
+    fn remove_now(&self, channel: &ChannelKey, remove: Remove) -> u64 {
+        let mut shard = self.shard(channel);
+        let Some(log) = shard.logs.get_mut(channel) else { return 0 };
+        match remove {
+            Remove::All => {
+                let (count, bytes) = (log.messages.len() as u64, std::mem::take(&mut log.bytes));
+                log.messages = VecDeque::new();
+                self.give_back(log, bytes);
+                count
+            }
+            Remove::Message(position) => {
+                let Some(message) = log.at(position).filter(|message| !message.is_deleted()) else { return 0 };
+                let (weight, deleted) = (message.draft.weight() as u64, message.deleted());
+                *message = Arc::new(deleted);
+                log.bytes -= weight;
+                self.give_back(log, weight);
+                1
+            }
+        }
+    }
+
     fn read_now(&self, channel: &ChannelKey, read: Read) -> Result<Page, BrokerError> {
         let mut shard = self.shard(channel);
         let log = self.log(&mut shard, channel, read.now_ms)?;
@@ -324,6 +345,13 @@ impl Log {
             Some(_) => Err(BrokerError::IdReused),
             None => Ok(None),
         }
+    }
+
+    /// The message at this position, if it is kept.
+    fn at(&mut self, position: Position) -> Option<&mut Arc<Message>> {
+        let first = self.messages.front()?.position.seq;
+        let index = position.seq.checked_sub(first).filter(|_| position.lineage == self.lineage)?;
+        self.messages.get_mut(usize::try_from(index).ok()?)
     }
 
     fn page(&self, read: Read) -> Page {
@@ -400,6 +428,8 @@ fn content_hash(append: &Append) -> [u8; 16] {
     match &draft.data {
         fanfare_core::Data::Json(json) => (0_u8, json.get()).hash(&mut sha),
         fanfare_core::Data::Bytes(bytes) => (1_u8, bytes).hash(&mut sha),
+        // Nobody publishes it.
+        fanfare_core::Data::Deleted => 2_u8.hash(&mut sha),
     }
     (&draft.name, &draft.key, &draft.headers).hash(&mut sha);
     sha.half()
@@ -412,6 +442,10 @@ impl Broker for MemoryBroker {
 
     fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>> {
         Pending::Ready(self.read_now(channel, read))
+    }
+
+    fn remove(&self, channel: &ChannelKey, remove: Remove) -> Pending<Result<u64, BrokerError>> {
+        Pending::Ready(Ok(self.remove_now(channel, remove)))
     }
 
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {

@@ -18,7 +18,7 @@ use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, HistoryQuery};
-use crate::outbox::{Delivery, Dropped, Flushed, Manner, PUSH_BYTES_MAX, Ticket, Turn, Wrote};
+use crate::outbox::{Delivery, Dropped, Flushed, Manner, PUSH_BYTES_MAX, Signal, Ticket, Turn, Wrote};
 use crate::session::{Held, Near};
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
@@ -35,7 +35,8 @@ const CATCH_UP_BELOW: usize = PUSH_BYTES_MAX / 4;
 
 /// A subscribe command that is not answered yet.
 pub(super) struct Opening {
-    id: u64,
+    /// `None` where nobody asked: a backend had the connection subscribed.
+    id: Option<u64>,
     channel: ChannelName,
     key: ChannelKey,
     start: native::Start,
@@ -125,7 +126,7 @@ impl Connection {
     }
 
     /// Hub first, so that deliveries are held; then the broker; then history since the client's position.
-    pub(super) fn attach(&mut self, id: u64, subscribe: Subscribe, own: Option<Held>) -> Result<(), NodeError> {
+    pub(super) fn attach(&mut self, id: Option<u64>, subscribe: Subscribe, own: Option<Held>) -> Result<(), NodeError> {
         let Subscribe { channel, start, presence, .. } = subscribe;
         let app = self.entry.app();
         let subject =
@@ -148,6 +149,8 @@ impl Connection {
         self.session.subscribed(channel.clone(), ticket.slot);
         if let Some(own) = own {
             self.hold(channel.clone(), own);
+            // A revocation that came since the token was verified has not found it here.
+            self.outbox.signal(Signal::Recheck);
         }
         let (limit, used) = (Limit::Subscriptions, self.session.subscriptions());
         self.drawn(Near { limit, used, max: self.limit(limit).max });
@@ -205,9 +208,16 @@ impl Connection {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
                 (Some(channel), None) => self.continued(ticket, &channel, page),
                 // It ended before it began: its command is owed an answer all the same.
-                (None, Some(opening)) => self.refuse(Some(opening.id), &not_subscribed(&opening.channel)),
+                (None, Some(opening)) => self.refuse_opening(&opening, &not_subscribed(&opening.channel)),
                 (None, None) => {}
             },
+        }
+    }
+
+    /// A subscription that was not asked for by the client is not refused to it either.
+    fn refuse_opening(&mut self, opening: &Opening, problem: &Problem) {
+        if opening.id.is_some() {
+            self.refuse(opening.id, problem);
         }
     }
 
@@ -217,7 +227,7 @@ impl Connection {
             Err(error) => {
                 self.session.unsubscribed(&opening.channel);
                 self.leave(ticket.slot);
-                self.refuse(Some(opening.id), &NodeError::from(error).problem());
+                self.refuse_opening(opening, &NodeError::from(error).problem());
             }
         }
     }
@@ -278,7 +288,10 @@ impl Connection {
                 recovery,
                 expires_ms,
             };
-            Some(native::reply(opening.id, &Reply::Subscribed(ok)))
+            Some(match opening.id {
+                Some(id) => native::reply(id, &Reply::Subscribed(ok)),
+                None => native::push_subscribed(&ok),
+            })
         });
         self.turned(outcome);
         if opening.presence {
@@ -395,7 +408,8 @@ impl Connection {
             Direction::Backward => node::Direction::Backward,
             Direction::Forward => node::Direction::Forward,
         };
-        let query = HistoryQuery { from: history.from, direction, limit: history.limit };
+        let from = history.from.map(node::HistoryFrom::Position);
+        let query = HistoryQuery { from, until: None, direction, limit: history.limit };
         let mut read: Inflight = Box::pin(async move {
             let frame = match node.history(&caller, &history.channel, query).await {
                 Ok(page) => native::reply(

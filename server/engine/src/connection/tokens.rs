@@ -44,7 +44,7 @@ impl Connection {
     }
 
     pub(super) fn subscribe(&mut self, id: u64, mut subscribe: Subscribe) -> Result<(), NodeError> {
-        let Some(token) = subscribe.token.take() else { return self.attach(id, subscribe, None) };
+        let Some(token) = subscribe.token.take() else { return self.attach(Some(id), subscribe, None) };
         // A token costs more than this question.
         self.session.may_subscribe(&subscribe.channel, &self.entry.peek())?;
         self.verify(token.expose(), Then::Subscribe(id, subscribe))
@@ -77,7 +77,7 @@ impl Connection {
             Then::Refresh(id, Some(channel)) => self.renewed(id, channel, verified?),
             Then::Subscribe(id, subscribe) => {
                 let held = self.session.channel_token(verified?)?;
-                self.attach(id, subscribe, Some(held))
+                self.attach(Some(id), subscribe, Some(held))
             }
         }
     }

@@ -85,6 +85,8 @@ impl Connection {
             self.entry.resume(&self.outbox, connection);
         }
         self.entry.registry.identify(&self.outbox, Arc::clone(&caller.subject));
+        // A revocation that came since the token was verified has not found this connection.
+        self.outbox.signal(Signal::Recheck);
         self.caller = Some(caller);
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };

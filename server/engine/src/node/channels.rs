@@ -1,10 +1,39 @@
-//! The channels of an app that somebody is subscribed to.
+//! Which channels are in use on this node.
 
 use fanfare_core::{ChannelName, Operation, Refusal, Subject};
 
-use super::{ChannelInfo, ChannelsPage, ChannelsQuery, Node};
+use super::Node;
 use crate::caller::Caller;
 use crate::error::NodeError;
+
+/// Which channels to list.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelsQuery {
+    /// Names that start so.
+    pub prefix: Option<String>,
+    /// Names after this one.
+    pub after: Option<ChannelName>,
+    /// At most so many, 1 to 1,000.
+    pub limit: u32,
+}
+
+/// A channel that somebody is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: ChannelName,
+    /// Its subscriptions on this node.
+    pub subscribers: u64,
+}
+
+/// A page of channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelsPage {
+    /// By name.
+    pub channels: Vec<ChannelInfo>,
+    /// Continue after this one; `None` after the last page.
+    pub next: Option<ChannelName>,
+}
 
 impl Node {
     /// Lists channels that somebody is subscribed to.

@@ -2,18 +2,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, MessageId};
 use fanfare_core::limits::LimitValue;
 use fanfare_core::measures::{Counts, Flow, Measures, Stage};
 use fanfare_core::settings::History;
-use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Histogram};
+use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Histogram, Operation, Refusal, Subject};
 use serde::Serialize;
 
 use super::Node;
 use crate::broker::{Append, Scope};
+use crate::caller::Caller;
 use crate::directory::AppEntry;
+use crate::error::NodeError;
 use crate::stats::{NodeFigures, PresenceFigures};
 use crate::usage::LetGo;
 
@@ -23,6 +26,17 @@ const OVERVIEW: &str = "overview";
 const LATENCY: &str = "latency";
 /// How many seconds the percentiles of the overview cover.
 const WINDOW: usize = 10;
+
+/// What a tenant's own monitoring reads of its app on this node.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AppMetrics {
+    /// Open connections.
+    pub connections: u64,
+    /// Their subscriptions.
+    pub subscriptions: u64,
+    /// What only grows.
+    pub flow: Flow,
+}
 
 /// What was published last, to make rates of counters.
 #[derive(Default)]
@@ -124,6 +138,24 @@ impl Node {
     pub fn measures(&self) -> Vec<(AppId, Measures)> {
         let read = self.directory.entries().into_iter().map(|entry| (entry.id(), measures(&entry)));
         read.filter(|(_, measures)| !measures.is_empty()).collect()
+    }
+
+    /// The counters of the caller's app on this node.
+    ///
+    /// # Errors
+    /// When the caller is no key that has `stats`.
+    pub fn app_metrics(&self, caller: &Caller) -> Result<AppMetrics, NodeError> {
+        let Subject::Key { id, capabilities } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
+        if !capabilities.anywhere(Operation::Stats) {
+            let refusal = Refusal::Key { key: *id, operation: Operation::Stats };
+            return self.counted(&caller.entry, Err(refusal.into()));
+        }
+        let stats = &caller.entry.stats;
+        Ok(AppMetrics {
+            connections: stats.connections.load(Ordering::Relaxed),
+            subscriptions: stats.subscriptions.load(Ordering::Relaxed),
+            flow: stats.flow(),
+        })
     }
 
     /// The node's counters.

@@ -1,10 +1,12 @@
-//! What others than deliverers and the connection's task do with an outbox: leave an order, and look.
+//! What others than deliverers and the connection's task do with an outbox: leave an order, look, write of no
+//! subscription.
 
 use std::sync::Arc;
 
-use fanfare_core::Subject;
+use fanfare_core::{ChannelName, Subject};
+use fanfare_protocol::Frame;
 
-use super::{Outbox, Signal};
+use super::{Outbox, PUSH_BYTES_MAX, Signal, Wire};
 use crate::bus::Order;
 
 /// Orders that wait for one connection's task.
@@ -25,6 +27,7 @@ impl Outbox {
         let Orders(orders) = &mut **state.orders.get_or_insert_default();
         match order {
             Order::Disconnect { .. } => orders.clear(),
+            Order::Subscribe { .. } | Order::Unsubscribe { .. } => {}
         }
         if orders.len() >= ORDERS_MAX {
             return false;
@@ -47,6 +50,41 @@ impl Outbox {
     /// Who the client is; `None` before it has connected.
     pub(crate) fn subject(&self) -> Option<Arc<Subject>> {
         self.state().subject.clone()
+    }
+
+    /// Writes or queues a frame of no subscription, unless more waits than may for pushes. Answers whether it did.
+    pub(crate) fn offer(&self, frame: &Frame) -> bool {
+        let bytes = self.own(frame);
+        let mut state = self.state();
+        if state.sink.is_none() || state.queued >= PUSH_BYTES_MAX {
+            return false;
+        }
+        let blocked = state.write(&[&bytes], |_| bytes.clone());
+        drop(state);
+        if blocked {
+            self.signal(Signal::Blocked);
+        }
+        true
+    }
+
+    /// The channels of its subscriptions, and how many bytes wait.
+    pub(crate) fn look(&self) -> (Vec<ChannelName>, usize) {
+        let state = self.state();
+        let channels = state.slots.iter().flatten().map(|taken| taken.channel.name().clone());
+        (channels.collect(), state.queued)
+    }
+
+    /// Whether one of its subscriptions is to this channel.
+    pub(crate) fn is_subscribed(&self, channel: &ChannelName) -> bool {
+        self.state().slots.iter().flatten().any(|taken| taken.channel.name() == channel)
+    }
+
+    /// How the client is connected, in a word.
+    pub(crate) const fn transport(&self) -> &'static str {
+        match self.wire {
+            Wire::NativeJson | Wire::NativeJsonDeflate { .. } => "websocket",
+            Wire::Events => "sse",
+        }
     }
 
     /// Whether the client is this user.

@@ -14,7 +14,7 @@ use fanfare_core::{
 use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
-    Broker, BrokerError, Handshake, MemoryBroker, MemoryOptions, Node, NodeError, NodeOptions, Pending, turn,
+    Broker, BrokerError, Handshake, MemoryBroker, MemoryOptions, Node, NodeError, NodeOptions, Pending, Remove, turn,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -185,6 +185,10 @@ impl Broker for Through {
             }
             page
         }))
+    }
+
+    fn remove(&self, channel: &ChannelKey, remove: Remove) -> Pending<Result<u64, BrokerError>> {
+        self.0.inner.remove(channel, remove)
     }
 
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {

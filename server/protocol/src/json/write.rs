@@ -12,6 +12,8 @@ use fanfare_core::{Data, Message};
 pub(crate) enum Form<'a> {
     /// To a socket: its place is the `seq`, the lineage was told before; time in milliseconds.
     Socket,
+    /// To a socket, from no channel: it has no place; time in milliseconds.
+    Loose,
     /// To REST: its place is a whole position too; time as RFC 3339.
     Rest {
         /// The lineage's text on the message's channel.
@@ -37,9 +39,12 @@ pub(crate) fn write_body(out: &mut Vec<u8>, message: &Message, form: Form<'_>) {
         number(out, message.position.seq);
         out.extend_from_slice(b"\",");
     }
-    out.extend_from_slice(b"\"seq\":");
-    number(out, message.position.seq);
-    out.extend_from_slice(b",\"id\":");
+    if !matches!(form, Form::Loose) {
+        out.extend_from_slice(b"\"seq\":");
+        number(out, message.position.seq);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"id\":");
     text(out, &message.id);
     let optional = [("name", &draft.name), ("key", &draft.key), ("publisher", &message.publisher)]
         .into_iter()
@@ -64,6 +69,7 @@ pub(crate) fn write_body(out: &mut Vec<u8>, message: &Message, form: Form<'_>) {
             write!(out, ",\"encoding\":\"base64\",\"data\":\"{}\"", Base64Display::new(bytes, &STANDARD))
                 .expect("memory takes every write");
         }
+        Data::Deleted => out.extend_from_slice(b",\"deleted\":true"),
     }
 }
 
@@ -73,6 +79,7 @@ pub(crate) fn message_hint(message: &Message) -> usize {
     let data = match &message.draft.data {
         Data::Json(json) => json.get().len(),
         Data::Bytes(bytes) => bytes.len().div_ceil(3) * 4,
+        Data::Deleted => 0,
     };
     let headers: usize = message.draft.headers.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
     let texts = [&message.draft.name, &message.draft.key, &message.publisher];
@@ -95,7 +102,7 @@ fn write_headers(out: &mut Vec<u8>, headers: &[(Box<str>, Box<str>)]) {
 
 fn write_time(out: &mut Vec<u8>, unix_ms: u64, form: Form<'_>) {
     match form {
-        Form::Socket => number(out, unix_ms),
+        Form::Socket | Form::Loose => number(out, unix_ms),
         Form::Rest { .. } => {
             let time = i64::try_from(unix_ms).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default();
             text(out, &time.to_rfc3339_opts(SecondsFormat::Millis, true));

@@ -376,7 +376,7 @@ mod tests {
             let CommandKind::Publish(publish) = command.kind else { panic!("publish stays publish") };
             match publish.draft.data {
                 Data::Json(kept) => prop_assert_eq!(kept.get(), json),
-                Data::Bytes(_) => panic!("no encoding was said"),
+                Data::Bytes(_) | Data::Deleted => panic!("no encoding was said"),
             }
         }
     }

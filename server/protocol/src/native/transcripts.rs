@@ -191,6 +191,19 @@ impl Puppet {
                 self.out.push_back(error(None, &problem));
             }
             "the node is drained" => self.out.push_back(push_reconnect(300)),
+            "the message 11 of room:9 is deleted" => {
+                let deleted = Arc::new(self.log[10].deleted());
+                self.log[10] = deleted;
+            }
+            "the backend subscribes the client to room:9" => {
+                let seq = self.top();
+                self.subscribed.insert(channel.clone());
+                let ok = SubscribedOk { channel, lineage: "k3Zx".into(), seq, recovery: None, expires_ms: None };
+                self.out.push_back(push_subscribed(&ok));
+            }
+            "the backend sends \"hi\" to ann" => {
+                self.out.push_back(push_user_message(&message(1, None, None, json_draft("\"hi\""))));
+            }
             "too much is published" => {
                 let problem = Problem::new(ErrorCode::RateLimited, "More than 50 a second of publish_connection.");
                 self.out.push_back(error(Some(5), &problem.limit(Limit::PublishConnection).retry_after_ms(20)));

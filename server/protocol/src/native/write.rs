@@ -8,6 +8,7 @@ use fanfare_core::id::ConnectionId;
 use fanfare_core::limits::{Limit, Limits, Unit};
 use fanfare_core::{ChannelName, Message, Problem, Seq};
 
+use super::control::push_deleted;
 use crate::frame::Frame;
 use crate::json::{Form, message_hint, number, text, write_body, write_message};
 
@@ -214,6 +215,9 @@ pub fn error(id: Option<u64>, problem: &Problem) -> Frame {
 /// A message, the same for every connection that gets it.
 #[must_use]
 pub fn push_message(channel: &ChannelName, message: &Message) -> Frame {
+    if message.is_deleted() {
+        return push_deleted(channel, message);
+    }
     Frame::text(message_hint(message) + channel.as_str().len(), |out| {
         out.extend_from_slice(b"{\"msg\":{\"channel\":\"");
         // Names hold nothing that JSON would escape.
@@ -384,7 +388,7 @@ impl<'o> Fields<'o> {
         }
     }
 
-    fn subscribed(&mut self, subscribed: &SubscribedOk) {
+    pub(super) fn subscribed(&mut self, subscribed: &SubscribedOk) {
         self.text("channel", subscribed.channel.as_str());
         self.text("lineage", &subscribed.lineage);
         self.number("seq", subscribed.seq);
