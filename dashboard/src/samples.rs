@@ -90,8 +90,8 @@ impl Samples {
         Self { samples: VecDeque::new(), step_ms, window_ms, window_ms_min }
     }
 
-    /// What the control plane kept.
-    pub(crate) fn kept(statistics: &Statistics) -> Self {
+    /// What the control plane kept. A step that goes on says too little yet, and would hide what comes live.
+    pub(crate) fn kept(statistics: &Statistics, now_ms: f64) -> Self {
         let step_ms = f64::from(statistics.step_s) * SECOND_MS;
         let mut steps: BTreeMap<i64, Sample> = BTreeMap::new();
         for series in &statistics.series {
@@ -102,9 +102,10 @@ impl Samples {
         }
         let window_ms = (statistics.to - statistics.from).num_milliseconds() as f64;
         let mut samples = Self::new(step_ms, window_ms, WINDOW_MS_MIN);
-        for (at, sample) in steps {
-            // A figure is known at the end of its step.
-            samples.push(Sample { time: at as f64 + step_ms, ..sample });
+        // A figure is known at the end of its step.
+        let ended = steps.into_iter().map(|(at, sample)| (at as f64 + step_ms, sample));
+        for (time, sample) in ended.filter(|(time, _)| *time <= now_ms) {
+            samples.push(Sample { time, ..sample });
         }
         samples
     }
@@ -219,8 +220,10 @@ mod tests {
             {"metric":"messages_out","points":[{"at":"2026-01-01T00:00:00Z","value":50},{"at":"2026-01-01T00:00:10Z","value":0}]},
             {"metric":"delivery","points":[{"at":"2026-01-01T00:00:00Z","value":1,
                 "latency":{"p50_ms":1.0,"p95_ms":2.0,"p99_ms":3.0,"buckets":[[1000,1]]}}]}]}"#;
-        let kept = Samples::kept(&serde_json::from_str(text).expect("reads"));
         let start = 1_767_225_600_000.0;
+        let statistics = serde_json::from_str(text).expect("reads");
+        assert_eq!(Samples::kept(&statistics, start + 19_000.0).iter().count(), 1, "the second step goes on");
+        let kept = Samples::kept(&statistics, start + 20_000.0);
         let shown: Vec<_> = kept.iter().map(|it| (it.time - start, it.out.messages, it.latency_ms.is_some())).collect();
         assert_eq!(shown, [(10_000.0, 5.0, true), (20_000.0, 0.0, false)]);
         let mut live = Samples::default();

@@ -78,7 +78,10 @@ pub(crate) fn Overview(here: Here) -> impl IntoView {
     // What was kept of the last hour stands before what comes live, so that a first look is not an empty chart. Without
     // it (storage may be away) the live figures stand alone.
     let kept = Load::new(move || async move {
-        member.statistics(app, METRICS, 3_600, Some(10)).await.map(|statistics| Samples::kept(&statistics))
+        member
+            .statistics(app, METRICS, 3_600, Some(10))
+            .await
+            .map(|statistics| Samples::kept(&statistics, browser::now_ms()))
     });
     if let Ok(timer) = set_interval_with_handle(move || kept.again(), AGAIN_EVERY) {
         on_cleanup(move || timer.clear());
