@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { signIn, signUp, stranger } from "./support/account.mjs";
-import { appUrl, clean, controlUrl, gatewayUrl, launch, visit } from "./support/browser.mjs";
+import { PATIENCE_MS, appUrl, clean, controlUrl, gatewayUrl, launch, visit } from "./support/browser.mjs";
 
 /** @type {import("playwright-core").Browser} */
 let browser;
@@ -58,7 +58,7 @@ test("a key is made, shown once, works, and is refused after it was revoked", as
   await row.getByText("Works").waitFor();
   assert.ok(!(await page.content()).includes(secret), "a secret is shown once");
 
-  const usable = await becomes(201, () => publish(app, key).then((told) => (told === 200 ? 201 : told)), 5_000);
+  const usable = await becomes(201, () => publish(app, key).then((told) => (told === 200 ? 201 : told)), PATIENCE_MS);
   await row.getByRole("button", { name: "Revoke orders" }).click();
   const ending = page.getByRole("dialog", { name: "Revoke orders" });
   const confirm = ending.getByRole("button", { name: "Revoke key" });
@@ -67,7 +67,7 @@ test("a key is made, shown once, works, and is refused after it was revoked", as
   await ending.getByLabel("Name of the key").fill("orders");
   await confirm.click();
   await ending.waitFor({ state: "hidden" });
-  const refused = await becomes("key_invalid", () => publish(app, key), 5_000);
+  const refused = await becomes("key_invalid", () => publish(app, key), PATIENCE_MS);
   await row.getByText("Revoked").waitFor();
   console.log(`# a new key worked after ${Math.round(usable)} ms, a revoked one was refused after ${Math.round(refused)} ms`);
   clean(faults);

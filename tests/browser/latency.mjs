@@ -28,7 +28,7 @@ test("a message that was sent is in the kept latencies, by stage", async () => {
   await page.getByRole("heading", { level: 1, name: "Latency" }).waitFor();
   const delivered = page.getByRole("row", { name: /Published to delivered/ });
   // Figures are written every ten seconds; the page asks again each time it is opened.
-  for (let tries = 0; tries < 20 && !/\b1\b/.test(await delivered.getByRole("cell").first().innerText()); tries += 1) {
+  for (let tries = 0; tries < 60 && !/\b1\b/.test(await delivered.getByRole("cell").first().innerText()); tries += 1) {
     await page.waitForTimeout(1_000);
     await page.reload();
     await delivered.waitFor();

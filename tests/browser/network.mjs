@@ -78,7 +78,7 @@ test("a page whose network changes notices by itself, and misses nothing", async
     await context.setOffline(true);
     await context.setOffline(false);
     await hasAll(page, first);
-    assert.ok(Date.now() - begun < 15_000, "long before the heartbeat would have told");
+    assert.ok(Date.now() - begun < 25_000, "before the heartbeat would have told");
   }
   await context.close();
 });

@@ -131,7 +131,7 @@ fn node_tests(log: &str, command: std::process::Command, counts: &mut Counts) ->
     let ran = counts::node(&output);
     counts.add(ran);
     if !succeeded || ran.failed > 0 {
-        bail!("{}", failure(log, &output));
+        bail!("{}\n{}", counts::node_failures(&output), failure(log, &output));
     }
     if ran.passed == 0 {
         bail!("no test ran; see {}", log_path(log)?.display());

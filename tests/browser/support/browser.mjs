@@ -12,6 +12,9 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** How long anything that must come may take to come. */
+export const PATIENCE_MS = 60_000;
+
 /** The dashboard, without a slash at its end. */
 export const controlUrl = need("CONTROL_URL").replace(/\/$/, "");
 /** An app that the platform made at its first start, and its key. */
@@ -36,7 +39,8 @@ export function launch() {
  */
 export async function visit(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  context.setDefaultTimeout(20_000);
+  // How long a page may take is measured elsewhere; here it has to get there, also on a machine with much else to do.
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const faults = watch(page);
   return { context, page, faults };

@@ -55,6 +55,27 @@ pub(crate) fn node(output: &str) -> Counts {
     Counts { passed: after("pass "), failed: after("fail ") + after("cancelled ") }
 }
 
+/// What node says of each test that failed, from its `not ok` to the `...` that ends it: the tests after a failed one push
+/// its words out of the end of the log.
+pub(crate) fn node_failures(output: &str) -> String {
+    /// A failed test's stack goes on long after what it says.
+    const LINES_MAX: usize = 40;
+    let mut failures = String::new();
+    let mut left = 0;
+    for line in output.lines() {
+        let words = line.trim_start();
+        if words.starts_with("not ok ") {
+            left = LINES_MAX;
+        }
+        if left > 0 {
+            failures.push_str(line);
+            failures.push('\n');
+            left = if words == "..." { 0 } else { left - 1 };
+        }
+    }
+    failures
+}
+
 /// The number that stands before a word.
 fn before(line: &str, word: &str) -> u64 {
     let words: Vec<&str> = line.split([' ', ',', ';']).filter(|part| !part.is_empty()).collect();
@@ -82,6 +103,12 @@ mod tests {
         let output =
             "test result: ok. 15 passed; 0 failed; 0 ignored\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n";
         assert_eq!(cargo_test(output).0, Counts { passed: 17, failed: 1 });
+    }
+
+    #[test]
+    fn a_failed_test_of_node_is_shown_without_those_that_passed() {
+        let output = "ok 1 - first\n  ---\n  ...\nnot ok 2 - second\n  ---\n  error: 'why'\n  ...\nok 3 - third\n  ---\n  ...\n";
+        assert_eq!(node_failures(output), "not ok 2 - second\n  ---\n  error: 'why'\n  ...\n");
     }
 
     #[test]
