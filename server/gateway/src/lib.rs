@@ -151,6 +151,7 @@ fn documented() -> OpenApiRouter<Context> {
 fn undocumented() -> Router<Context> {
     Router::new()
         .route("/openapi.json", get(docs::openapi))
+        .route("/asyncapi.yaml", get(docs::asyncapi))
         .route("/docs", get(docs::docs))
         .route("/sdk/v1.js", get(sdk::sdk))
 }
@@ -163,7 +164,7 @@ fn undocumented() -> Router<Context> {
                        sent as `key_…:ffs_…` by Basic, which is what `curl -u` does, or as a Bearer credential; a channel \
                        token as a Bearer credential. Errors are problem documents of RFC 9457 whose `code` is the \
                        contract; unknown fields are refused. Answers to counted requests carry `RateLimit` and \
-                       `RateLimit-Policy`.",
+                       `RateLimit-Policy`.\n\nWhat is said over connections is described by `/asyncapi.yaml`.",
         license(name = "Apache-2.0"),
     ),
     modifiers(&Security),

@@ -1,9 +1,12 @@
-//! The native protocol, version 1, in JSON. `native/PROTOCOL.md` specifies it; the transcripts beside it hold it.
+//! The native protocol, version 1, in JSON. `native/PROTOCOL.md` specifies it; the transcripts beside it hold it,
+//! and hold `openapi/asyncapi.yaml` to it.
 //!
 //! Inbound: [`parse`] takes a text frame apart into [`Command`]s, strictly. Outbound: [`reply`] and [`error`] answer a
 //! command, [`push_message`] and its siblings tell what nobody asked for. Nothing in a push depends on the connection,
 //! so a message is encoded once for everybody.
 
+#[cfg(test)]
+mod asyncapi;
 mod command;
 mod control;
 mod parse;
@@ -15,7 +18,7 @@ pub use command::{
     Command, CommandError, CommandKind, Connect, Direction, History, Presence, PresenceAction, PresenceGet, Refresh,
     Rewind, Start, Subscribe, Token,
 };
-pub use control::{push_disconnected, push_subscribed, push_user_message};
+pub use control::{push_close, push_disconnected, push_subscribed, push_user_message};
 pub use parse::{
     COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, PRESENCE_LIMIT_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse,
 };

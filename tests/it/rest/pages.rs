@@ -37,6 +37,10 @@ async fn the_time_the_sdk_and_the_documents_are_there_for_everybody() -> Result<
             "{method} {path}: {operation}"
         );
     }
+    let described = get("/asyncapi.yaml").await?;
+    assert_eq!((described.status, described.header("content-type")), (200, Some("application/yaml")));
+    let text = described.body.as_str().context("a text")?;
+    assert!(text.contains("asyncapi: 3.0.0") && text.contains("/v1/apps/{app}/socket"), "{text}");
     let docs = get("/docs").await?;
     assert_eq!((docs.status, docs.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(docs.header("content-security-policy").is_some());

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_failed_test_of_node_is_shown_without_those_that_passed() {
-        let output = "ok 1 - first\n  ---\n  ...\nnot ok 2 - second\n  ---\n  error: 'why'\n  ...\nok 3 - third\n  ---\n  ...\n";
+        let output =
+            "ok 1 - first\n  ---\n  ...\nnot ok 2 - second\n  ---\n  error: 'why'\n  ...\nok 3 - third\n  ---\n  ...\n";
         assert_eq!(node_failures(output), "not ok 2 - second\n  ---\n  error: 'why'\n  ...\n");
     }
 

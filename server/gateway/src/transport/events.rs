@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 use fanfare_core::id::AppId;
 use fanfare_core::{ChannelKey, ChannelName, Position};
 use fanfare_engine::{Inbound, Node, Reader, ReceiveError, Sink};
+use fanfare_protocol::native;
 
 use super::{Link, with_scratch};
 
@@ -73,8 +74,7 @@ impl<L: Link> Reader for EventReader<L> {
 
     /// An event of its own kind: `EventSource` comes back by itself, and should not where the number says so.
     fn close_frame(&self, status: u16, reason: &str) -> Bytes {
-        let said = serde_json::json!({ "close": { "status": status, "reason": reason } });
-        Bytes::from(format!("event: close\ndata: {said}\n\n"))
+        Bytes::from([b"event: close\n", &native::push_close(status, reason).event()[..]].concat())
     }
 }
 

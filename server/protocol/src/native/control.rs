@@ -18,6 +18,18 @@ pub fn push_disconnected(reason: &str) -> Frame {
     })
 }
 
+/// Tells that the connection is closed, and why, over transports that have no frame of their own for that.
+#[must_use]
+pub fn push_close(status: u16, reason: &str) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"close\":{");
+        let mut fields = Fields::new(out);
+        fields.number("status", status.into());
+        fields.text("reason", reason);
+        out.extend_from_slice(b"}}");
+    })
+}
+
 /// Tells that the connection is subscribed to a channel though it did not ask. The fields are those of the answer it
 /// would have got.
 #[must_use]

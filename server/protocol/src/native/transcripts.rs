@@ -262,24 +262,29 @@ fn run(name: &str, transcript: &str) {
     assert!(puppet.out.is_empty(), "{name}: the server says more at the end: {:?}", puppet.out[0].payload());
 }
 
-#[test]
-fn the_transcripts_hold() {
-    run("connect.txt", include_str!("transcripts/connect.txt"));
-    run("subscribe.txt", include_str!("transcripts/subscribe.txt"));
-    run("publish.txt", include_str!("transcripts/publish.txt"));
-    run("presence.txt", include_str!("transcripts/presence.txt"));
-    run("history.txt", include_str!("transcripts/history.txt"));
-    run("errors.txt", include_str!("transcripts/errors.txt"));
+/// Every exchange there is: the transcripts, and those of `PROTOCOL.md`.
+pub(super) fn exchanges() -> Vec<(String, String)> {
+    let files = [
+        ("connect.txt", include_str!("transcripts/connect.txt")),
+        ("subscribe.txt", include_str!("transcripts/subscribe.txt")),
+        ("publish.txt", include_str!("transcripts/publish.txt")),
+        ("presence.txt", include_str!("transcripts/presence.txt")),
+        ("history.txt", include_str!("transcripts/history.txt")),
+        ("errors.txt", include_str!("transcripts/errors.txt")),
+    ];
+    let parts = include_str!("PROTOCOL.md").split("```transcript\n").skip(1).enumerate();
+    let parts = parts.map(|(index, part)| {
+        let exchange = part.split("```").next().expect("split gives one part at least");
+        (format!("PROTOCOL.md, exchange {}", index + 1), exchange.to_owned())
+    });
+    files.map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter().chain(parts).collect()
 }
 
 #[test]
-fn every_exchange_in_the_specification_holds() {
-    let parts: Vec<&str> = include_str!("PROTOCOL.md").split("```transcript\n").skip(1).collect();
-    assert!(parts.len() > 10);
-    for (index, part) in parts.iter().enumerate() {
-        let exchange = part.split("```").next().expect("split gives one part at least");
-        run(&format!("PROTOCOL.md, exchange {}", index + 1), exchange);
-    }
+fn every_exchange_of_the_transcripts_and_the_specification_holds() {
+    let exchanges = exchanges();
+    assert!(exchanges.len() > 16);
+    exchanges.iter().for_each(|(name, exchange)| run(name, exchange));
 }
 
 #[test]
