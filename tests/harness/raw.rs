@@ -39,9 +39,30 @@ impl Raw {
         let (host, _) = place(url)?;
         let mut stream = BufReader::new(timeout(TIMEOUT, TcpStream::connect(host)).await??);
         stream.write_all(bytes).await?;
-        let head = timeout(TIMEOUT, head(&mut stream)).await.context("no answer")??;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok(Self { status: status.with_context(|| format!("no status in {head:?}"))?, head, stream })
+        let mut raw = Self { status: 0, head: String::new(), stream };
+        raw.answer().await?;
+        Ok(raw)
+    }
+
+    /// Reads the head of the next answer; the last one's body must have been read.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn answer(&mut self) -> Result<()> {
+        self.head = timeout(TIMEOUT, head(&mut self.stream)).await.context("no answer")??;
+        let status = self.head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        self.status = status.with_context(|| format!("no status in {:?}", self.head))?;
+        Ok(())
+    }
+
+    /// Whether the server ends the connection now, with nothing more on it.
+    ///
+    /// # Errors
+    /// When it stays open.
+    pub async fn ended(&mut self) -> Result<bool> {
+        let mut rest = Vec::new();
+        timeout(TIMEOUT, self.stream.read_to_end(&mut rest)).await.context("the connection stays open")??;
+        Ok(rest.is_empty())
     }
 
     /// Asks for an app's socket, with these headers over the necessary ones.

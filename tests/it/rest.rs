@@ -9,6 +9,7 @@ use anyhow::Result;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+mod direct;
 mod input;
 mod limits;
 mod messages;

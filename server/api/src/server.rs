@@ -52,22 +52,28 @@ impl Edge {
     pub fn around(self, router: Router) -> Router {
         router.layer(axum::middleware::from_fn_with_state(self, pass))
     }
+
+    /// What the edge does to an answer, for one that is made outside of the router: writes the problem document that it
+    /// tells, and the request's id.
+    pub fn finish(&self, response: &mut Response, id: RequestId) {
+        let told = response.extensions_mut().remove::<ApiProblem>();
+        // Who told it may have set a more exact status than the code's own.
+        let exact = told.as_ref().map(|_| response.status());
+        if let Some(ApiProblem(mut problem)) = told.or_else(|| untold(response)) {
+            problem.request_id = Some(id);
+            *response.status_mut() = exact.unwrap_or_else(|| status(problem.code));
+            write(response, *problem, &self.site);
+        }
+        let id = HeaderValue::try_from(id.to_string()).expect("ids are printable ASCII");
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
 }
 
 async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let id = (edge.next_id)();
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
-    let told = response.extensions_mut().remove::<ApiProblem>();
-    // Who told it may have set a more exact status than the code's own.
-    let exact = told.as_ref().map(|_| response.status());
-    if let Some(ApiProblem(mut problem)) = told.or_else(|| untold(&response)) {
-        problem.request_id = Some(id);
-        *response.status_mut() = exact.unwrap_or_else(|| status(problem.code));
-        write(&mut response, *problem, &edge.site);
-    }
-    let id = HeaderValue::try_from(id.to_string()).expect("ids are printable ASCII");
-    response.headers_mut().insert(X_REQUEST_ID, id);
+    edge.finish(&mut response, id);
     response
 }
 

@@ -273,6 +273,13 @@ impl Node {
         Ok(Caller { entry, subject: Arc::new(subject), connection: None })
     }
 
+    /// Whether a caller's key works at this moment, given that its app is still what it was when the key was checked.
+    #[must_use]
+    pub fn is_key_valid(&self, caller: &Caller) -> bool {
+        let app = caller.entry.peek();
+        caller.key().and_then(|id| app.key(id)).is_some_and(|key| key.is_valid_at(self.clock.unix_ms()))
+    }
+
     fn key_subject(&self, entry: &AppEntry, printed: &str) -> Result<Subject, NodeError> {
         let printed = PrintedKey::parse(printed).ok_or(NodeError::KeyInvalid)?;
         let app = entry.peek();

@@ -44,13 +44,17 @@ impl FromRequestParts<Context> for Caller {
         let admitted = node.admit_request(&caller);
         if let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() {
             // A request is counted once. One that is refused is told the policy too; its refusal says when to come back.
-            let LimitValue { max, burst } = caller.app().limits.get(Limit::RestRequests);
-            let nothing = Quota { limit: max, burst, remaining: 0, reset_ms: 0 };
-            exchange.quota.get_or_init(|| admitted.as_ref().copied().unwrap_or(nothing));
+            exchange.quota.get_or_init(|| admitted.as_ref().copied().unwrap_or_else(|_| nothing_left(&caller)));
         }
         admitted?;
         Ok(Self(caller))
     }
+}
+
+/// What a refused request is told of its key's policy.
+pub(crate) fn nothing_left(caller: &fanfare_engine::Caller) -> Quota {
+    let LimitValue { max, burst } = caller.app().limits.get(Limit::RestRequests);
+    Quota { limit: max, burst, remaining: 0, reset_ms: 0 }
 }
 
 /// The app in the path.
@@ -72,29 +76,45 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-enum Credential {
+/// How somebody says who they are.
+pub(crate) enum Credential {
     Key(String),
     Token(String),
 }
 
 impl Credential {
     fn read(headers: &HeaderMap) -> Result<Self, Failure> {
-        let missing = || {
-            let detail = "The request has no credential: send `key_…:ffs_…` by Basic (`curl -u`) or as a Bearer \
-                          credential, or a channel token as a Bearer credential.";
-            Failure::from(Problem::new(ErrorCode::KeyInvalid, detail))
-        };
-        let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
-        let (scheme, rest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(missing)?;
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        value.and_then(Self::parse).ok_or_else(Self::missing)
+    }
+
+    /// What is answered without one.
+    pub(crate) fn missing() -> Failure {
+        let detail = "The request has no credential: send `key_…:ffs_…` by Basic (`curl -u`) or as a Bearer credential, or \
+                      a channel token as a Bearer credential.";
+        Problem::new(ErrorCode::KeyInvalid, detail).into()
+    }
+
+    /// Whether the value of the header is meant to be a key, without reading it.
+    pub(crate) fn is_key(value: &str) -> bool {
+        value.split_once(' ').is_some_and(|(scheme, rest)| {
+            scheme.eq_ignore_ascii_case("basic")
+                || scheme.eq_ignore_ascii_case("bearer") && rest.trim().starts_with("key_")
+        })
+    }
+
+    /// Reads the value of the header; nothing where it is none.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.split_once(' ')?;
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("basic") {
             let pair = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            return pair.map(Self::Key).ok_or_else(missing);
+            return pair.map(Self::Key);
         }
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(missing());
+            return None;
         }
-        Ok(if rest.starts_with("key_") { Self::Key(rest.to_owned()) } else { Self::Token(rest.to_owned()) })
+        Some(if rest.starts_with("key_") { Self::Key(rest.to_owned()) } else { Self::Token(rest.to_owned()) })
     }
 }
 

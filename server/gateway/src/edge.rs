@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
+use fanfare_api::server::Edge;
 use fanfare_core::Limit;
 use fanfare_engine::{Node, Quota, Sink};
 use futures_util::future::Either;
@@ -19,12 +20,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tower::ServiceExt as _;
 
 use crate::caller::{Exchange, app_id};
+use crate::direct;
 use crate::failure::tell_left;
 use crate::socket::{Accepted, Entry, Kind};
 use crate::sse::{self, Events};
 use crate::transport::Link;
 use crate::transport::carrier::Carrier;
 use crate::transport::events::{EventReader, EventSink, Places};
+use crate::transport::lane::Direct;
 use crate::transport::listener::{Endpoint, Slot};
 use crate::transport::websocket::WebSocketReader;
 
@@ -35,10 +38,33 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub(crate) struct Gateway {
     pub(crate) node: Arc<Node>,
     pub(crate) router: Router,
+    /// What the router is inside of, for answers that are made outside of it.
+    pub(crate) edge: Edge,
+    /// The longest body of a publish, in bytes.
+    pub(crate) body_bytes_max: usize,
 }
 
 impl Endpoint for Gateway {
     type Accepted = Accepted;
+    type Memory = direct::Memory;
+
+    fn direct_bytes_max(&self) -> usize {
+        self.body_bytes_max
+    }
+
+    fn is_direct(&self, request: &Direct<'_>) -> bool {
+        direct::is_publish(request)
+    }
+
+    fn respond_directly(
+        &self,
+        memory: &mut direct::Memory,
+        request: &Direct<'_>,
+        closes: bool,
+        out: &mut Vec<u8>,
+    ) -> impl Future<Output = bool> + Send {
+        direct::publish(self, memory, request, closes, out)
+    }
 
     async fn respond(&self, mut request: Request<Body>, slot: &Arc<Slot<Accepted>>) -> Response<Body> {
         let cors = Cors::of(&request, &self.node);
@@ -48,15 +74,8 @@ impl Endpoint for Gateway {
         let exchange = Arc::new(Exchange { slot: Arc::clone(slot), quota: OnceLock::new() });
         request.extensions_mut().insert(Arc::clone(&exchange));
         let Ok(mut response) = self.router.clone().oneshot(request).await;
-        let headers = response.headers_mut();
-        if let Some(quota) = exchange.quota.get() {
-            tell_quota(headers, quota);
-        }
-        cors.allow(headers);
-        if response.status() == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer realm=\"fanfare\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-        }
+        settle(&mut response, exchange.quota.get());
+        cors.allow(response.headers_mut());
         let begins = slot.seize(|accepted| match &mut accepted.kind {
             Kind::WebSocket(_) => false,
             Kind::Events(events) => {
@@ -99,16 +118,32 @@ impl Endpoint for Gateway {
     }
 }
 
+/// What an answer says beside what its handler said.
+pub(crate) fn settle(response: &mut Response<Body>, quota: Option<&Quota>) {
+    if let Some(quota) = quota {
+        tell_quota(response.headers_mut(), quota);
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"fanfare\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+}
+
 /// Says how much of the key's rate is left. The policy is the burst and the time in which the rate refills it.
 fn tell_quota(headers: &mut HeaderMap, quota: &Quota) {
-    let burst = quota.burst.max(1);
-    let window = burst.div_ceil(quota.limit.max(1));
-    let policy = format!("\"{}\";q={burst};w={window}", Limit::RestRequests.as_str());
+    let policy = policy_text(quota);
     headers.insert(RATE_LIMIT_POLICY, HeaderValue::try_from(policy).expect("names and numbers are a header's value"));
     // A refusal has said it of the limit that was reached.
     if !headers.contains_key(RATE_LIMIT) {
         tell_left(headers, Limit::RestRequests, quota.remaining, quota.reset_ms);
     }
+}
+
+/// A key's policy as text.
+pub(crate) fn policy_text(quota: &Quota) -> String {
+    let burst = quota.burst.max(1);
+    let window = burst.div_ceil(quota.limit.max(1));
+    format!("\"{}\";q={burst};w={window}", Limit::RestRequests.as_str())
 }
 
 /// Which pages of which origin may read an answer. No credentials: nothing a browser adds by itself is ever read.

@@ -60,9 +60,14 @@ impl IntoResponse for Failure {
 
 /// draft-ietf-httpapi-ratelimit-headers-11: how many more may come now, and when all of the policy's may again.
 pub(crate) fn tell_left(headers: &mut HeaderMap, limit: Limit, left: u64, reset_ms: u64) {
-    let text = format!("\"{}\";r={left};t={}", limit.as_str(), reset_ms.div_ceil(1_000));
+    let text = left_text(limit, left, reset_ms);
     let value = HeaderValue::try_from(text).expect("names and numbers are a header's value");
     headers.insert(HeaderName::from_static("ratelimit"), value);
+}
+
+/// The same as text.
+pub(crate) fn left_text(limit: Limit, left: u64, reset_ms: u64) -> String {
+    format!("\"{}\";r={left};t={}", limit.as_str(), reset_ms.div_ceil(1_000))
 }
 
 /// What is wrong with a channel's name, in the words of the name's own error.

@@ -19,6 +19,7 @@ mod caller;
 mod channels;
 mod connections;
 mod context;
+mod direct;
 mod disconnect;
 mod docs;
 mod edge;
@@ -90,14 +91,15 @@ pub async fn serve(
         _ => return Err(GatewayError::HalfTls),
     };
     let http = options.http;
-    let gateway = Gateway { router: router(&node, options), node };
+    let ids = Arc::clone(&node);
+    let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
+    let body_bytes_max = options.body_bytes_max;
+    let gateway = Gateway { router: router(&node, options, edge.clone()), node, edge, body_bytes_max };
     transport::listener::listen(listener, gateway, tls, http, shutdown).await;
     Ok(())
 }
 
-fn router(node: &Arc<Node>, options: Options) -> Router {
-    let ids = Arc::clone(node);
-    let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
+fn router(node: &Arc<Node>, options: Options, edge: Edge) -> Router {
     let context = Context {
         node: Arc::clone(node),
         options: Arc::new(options),

@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode};
 
 use super::Link;
 use super::handshake;
+use super::lane::Direct;
 use super::listener::{Endpoint, Slot};
 use super::websocket::WebSocketReader;
 
@@ -26,6 +27,19 @@ pub struct Echo {
 
 impl Endpoint for Echo {
     type Accepted = Option<Deflate>;
+    type Memory = ();
+
+    fn direct_bytes_max(&self) -> usize {
+        0
+    }
+
+    fn is_direct(&self, _: &Direct<'_>) -> bool {
+        false
+    }
+
+    async fn respond_directly(&self, (): &mut (), _: &Direct<'_>, _: bool, _: &mut Vec<u8>) -> bool {
+        true
+    }
 
     async fn respond(&self, request: Request<Body>, slot: &Arc<Slot<Option<Deflate>>>) -> Response<Body> {
         match handshake::judge(&request, Spoken { subprotocols: &[], deflate: self.bounds.deflate }) {

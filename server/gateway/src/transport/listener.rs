@@ -1,8 +1,10 @@
 //! Accepts connections, speaks HTTP/1.1 on them, and hands a connection over once a request was answered with 101.
 //!
 //! ```text
-//! accept ─▶ (TLS) ─▶ HTTP ─▶ Endpoint::respond ─▶ … ─▶ 101 ─▶ Endpoint::converse
+//! accept ─▶ (TLS) ─▶ lane ─▶ HTTP ─▶ Endpoint::respond ─▶ … ─▶ 101 ─▶ Endpoint::converse
 //! ```
+//!
+//! The lane (`lane.rs`) answers plain requests by itself until another comes.
 //!
 //! The HTTP part is a task that ends at the hand-over, and hyper's buffers with it: an open WebSocket is a task of its own
 //! that holds nothing of HTTP. Bytes that came right behind the request go along.
@@ -26,13 +28,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Stream;
 use super::descriptors::Descriptors;
+use super::lane::{self, Direct, Handed};
 use crate::options::HttpOptions;
 
 /// How many accepted connections the kernel may hold for us.
@@ -48,6 +51,25 @@ const TURNED_AWAY: &[u8] =
 pub trait Endpoint: Send + Sync + 'static {
     /// What a request for a socket was found to be, handed from [`Endpoint::respond`] to [`Endpoint::converse`].
     type Accepted: Send + 'static;
+
+    /// What is kept of a connection from one direct request to the next.
+    type Memory: Default + Send;
+
+    /// The longest body of a direct request, in bytes; 0 where nothing is answered directly.
+    fn direct_bytes_max(&self) -> usize;
+
+    /// Whether this request is one that [`Endpoint::respond_directly`] answers just as [`Endpoint::respond`] would.
+    fn is_direct(&self, request: &Direct<'_>) -> bool;
+
+    /// Answers a direct request: the whole answer, head and body, goes to the end of `out`, and says whether the connection
+    /// closes behind it. So does what is returned; `closes` is whether it does in any case.
+    fn respond_directly(
+        &self,
+        memory: &mut Self::Memory,
+        request: &Direct<'_>,
+        closes: bool,
+        out: &mut Vec<u8>,
+    ) -> impl Future<Output = bool> + Send;
 
     /// Answers a request. Whoever answers 101 puts what was accepted into the slot.
     fn respond(
@@ -114,15 +136,15 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-struct Shared<E> {
-    endpoint: E,
+pub(super) struct Shared<E> {
+    pub(super) endpoint: E,
     tls: Option<TlsAcceptor>,
-    http: HttpOptions,
+    pub(super) http: HttpOptions,
     builder: http1::Builder,
     /// One permit for each connection that is not a WebSocket (yet).
     opening: Semaphore,
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// Serves until told to stop, then until the last connection has ended. Open WebSockets are not ended here: their
@@ -206,7 +228,9 @@ async fn connection<E: Endpoint>(shared: Arc<Shared<E>>, socket: TcpStream) {
 }
 
 async fn serve<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) {
-    let Some((accepted, stream, mut early)) = speak_http(shared, stream).await else { return };
+    let first = Instant::now() + Duration::from_millis(shared.http.header_timeout_ms);
+    let Some(handed) = lane::run(shared, stream, first).await else { return };
+    let Some((accepted, stream, mut early)) = speak_http(shared, handed, first).await else { return };
     match stream.into_link(&mut early) {
         Ok((link, sink)) => {
             shared.tasks.spawn(shared.endpoint.converse(accepted, link, early, sink));
@@ -216,16 +240,19 @@ async fn serve<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) {
 }
 
 /// Speaks HTTP until the connection ends, or becomes a socket.
-async fn speak_http<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) -> Option<(E::Accepted, S, Vec<u8>)> {
-    let slot = Arc::new(Slot::default());
+async fn speak_http<E: Endpoint, S: Stream>(
+    shared: &Shared<E>,
+    Handed { stream, asked }: Handed<S>,
+    first: Instant,
+) -> Option<(E::Accepted, S, Vec<u8>)> {
+    let slot = Arc::new(Slot { asked: AtomicBool::new(asked), ..Slot::default() });
     let service = service_fn(|request: Request<Incoming>| {
         slot.asked.store(true, Ordering::Relaxed);
         let slot = Arc::clone(&slot);
         async move { Ok::<_, Infallible>(shared.endpoint.respond(request.map(Body::new), &slot).await) }
     });
     let mut connection = shared.builder.serve_connection(TokioIo::new(stream), service);
-    let first_request = Duration::from_millis(shared.http.header_timeout_ms);
-    let mut first_request = pin!(timeout(first_request, std::future::pending::<()>()));
+    let mut first_request = pin!(timeout_at(first, std::future::pending::<()>()));
     let (mut waiting, mut stopping) = (true, false);
     loop {
         tokio::select! {
@@ -250,7 +277,8 @@ async fn speak_http<E: Endpoint, S: Stream>(shared: &Shared<E>, stream: S) -> Op
     }
     let accepted = slot.take()?;
     let parts = connection.into_parts();
-    Some((accepted, parts.io.into_inner(), parts.read_buf.to_vec()))
+    let (unread, stream) = parts.io.into_inner().into_parts();
+    Some((accepted, stream, [&parts.read_buf[..], &unread[..]].concat()))
 }
 
 #[cfg(test)]
