@@ -5,6 +5,7 @@
 mod backend;
 mod error;
 mod health;
+mod issuers;
 mod send;
 
 use fanfare_api::acl::{AclView, ReplaceAcl};
@@ -121,17 +122,7 @@ impl Member {
 
     /// Every key of an app.
     pub(crate) async fn keys(self, app: AppId) -> Answer<Vec<KeyView>> {
-        let mut keys = Vec::new();
-        let mut path = format!("/api/v1/apps/{app}/keys?limit=100");
-        for _ in 0..PAGES_MAX {
-            let page: Page<KeyView> = self.ask(Call::get(path)).await?;
-            keys.extend(page.items);
-            match page.next {
-                Some(next) => path = format!("/api/v1/apps/{app}/keys?limit=100&after={}", encoded(&next)),
-                None => break,
-            }
-        }
-        Ok(keys)
+        self.all(&format!("/api/v1/apps/{app}/keys")).await
     }
 
     /// Makes a key; its secret is in this answer and nowhere else.
@@ -203,6 +194,21 @@ impl Member {
     /// A token that reads an app's live figures and messages.
     pub(crate) async fn live_token(self, app: AppId) -> Answer<LiveToken> {
         self.ask(Call::post(format!("/api/v1/apps/{app}/live-token"))).await
+    }
+
+    /// Every item of a list, page by page.
+    async fn all<T: serde::de::DeserializeOwned>(self, path: &str) -> Answer<Vec<T>> {
+        let mut all = Vec::new();
+        let mut asked = format!("{path}?limit=100");
+        for _ in 0..PAGES_MAX {
+            let page: Page<T> = self.ask(Call::get(asked)).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => asked = format!("{path}?limit=100&after={}", encoded(&next)),
+                None => break,
+            }
+        }
+        Ok(all)
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(self, call: Call) -> Answer<T> {

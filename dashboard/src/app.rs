@@ -16,6 +16,7 @@ use crate::pages::apps::Apps;
 use crate::pages::error_code::ErrorCodePage;
 use crate::pages::error_codes::ErrorCodes;
 use crate::pages::first_message::FirstMessage;
+use crate::pages::issuers::Issuers;
 use crate::pages::keys::Keys;
 use crate::pages::latency::LatencyPage;
 use crate::pages::limits::Limits;
@@ -45,6 +46,7 @@ pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "/latency", title: "Latency", shape: Shape::TIMER },
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
+    Entry { path: "/issuers", title: "Issuers", shape: Shape::ID },
     Entry { path: "/access", title: "Access", shape: Shape::SHIELD },
     Entry { path: "/settings", title: "Settings", shape: Shape::SLIDERS },
     Entry { path: "/limits", title: "Limits", shape: Shape::GAUGE },
@@ -78,6 +80,10 @@ pub(crate) fn App() -> impl IntoView {
                         view=|| of_app(|here| view! { <FirstMessage here=here/> }.into_any())
                     />
                     <Route path=path!("/apps/:app/keys") view=|| of_app(|here| view! { <Keys here=here/> }.into_any())/>
+                    <Route
+                        path=path!("/apps/:app/issuers")
+                        view=|| of_app(|here| view! { <Issuers here=here/> }.into_any())
+                    />
                     <Route
                         path=path!("/apps/:app/access")
                         view=|| of_app(|here| view! { <Access here=here/> }.into_any())

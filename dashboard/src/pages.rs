@@ -5,6 +5,7 @@ pub(crate) mod apps;
 pub(crate) mod error_code;
 pub(crate) mod error_codes;
 pub(crate) mod first_message;
+pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod latency;
 pub(crate) mod limits;

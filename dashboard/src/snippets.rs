@@ -23,11 +23,26 @@ pub(crate) fn put_limits(path: &str, version: u64, lowered: &LowerLimits) -> Str
 }
 
 fn put(path: &str, etag: u64, body: &impl Serialize) -> String {
-    let body = serde_json::to_string(body).expect("documents print").replace('\'', "'\\''");
-    format!(
-        "curl -b \"$FANFARE_COOKIE\" -H 'X-Fanfare-CSRF: 1' -H 'If-Match: \"v{etag}\"' -X PUT \\\n  --json '{body}' \\\n  \"{}{path}\"",
-        browser::origin()
-    )
+    control_json("PUT", path, Some(etag), body)
+}
+
+/// A call of the control plane with a body, by the session's cookie.
+pub(crate) fn control_json(method: &str, path: &str, version: Option<u64>, body: &impl Serialize) -> String {
+    control(method, path, version, Some(&serde_json::to_string(body).expect("documents print")))
+}
+
+/// A call of the control plane, by the session's cookie; with a version, only if the document is still at it.
+pub(crate) fn control(method: &str, path: &str, version: Option<u64>, body: Option<&str>) -> String {
+    let csrf = if method == "GET" { "" } else { " -H 'X-Fanfare-CSRF: 1'" };
+    let etag = version.map_or_else(String::new, |etag| format!(" -H 'If-Match: \"v{etag}\"'"));
+    let method = if method == "GET" { String::new() } else { format!(" -X {method}") };
+    let body = body.map_or_else(String::new, |body| format!("--json {} \\\n  ", quoted(body)));
+    format!("curl -b \"$FANFARE_COOKIE\"{csrf}{etag}{method} \\\n  {body}\"{}{path}\"", browser::origin())
+}
+
+/// A text as one word of a shell.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Ways to subscribe, by name.

@@ -28,6 +28,7 @@ const MEMBERS = [
   { path: "/apps/{app}/latency", heading: "Latency" },
   { path: "/apps/{app}/first-message", heading: "First message" },
   { path: "/apps/{app}/keys", heading: "Keys" },
+  { path: "/apps/{app}/issuers", heading: "Issuers" },
   { path: "/apps/{app}/access", heading: "Access" },
   { path: "/apps/{app}/settings", heading: "Settings" },
   { path: "/apps/{app}/limits", heading: "Limits" },

@@ -75,6 +75,14 @@ impl ApiError {
         }
     }
 
+    /// Whether something is wrong at this place of the request or inside it.
+    pub(crate) fn is_below(&self, pointer: &str) -> bool {
+        match self {
+            Self::Problem(problem) => problem.errors.iter().any(|place| place.pointer.starts_with(pointer)),
+            Self::Unreachable | Self::Unreadable { .. } => false,
+        }
+    }
+
     /// What a form finds wrong before it asks the server.
     pub(crate) fn local(problem: Problem) -> Self {
         Self::Problem(Box::new(ProblemDocument::new(problem, "")))

@@ -37,6 +37,11 @@ impl Call {
         Self { method: Method::PUT, ..Self::get(path) }
     }
 
+    /// Takes away.
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
+    }
+
     /// Sends this body.
     pub(super) fn json(mut self, body: &impl Serialize) -> Self {
         self.body = Some(serde_json::to_string(body).expect("request types print as JSON"));

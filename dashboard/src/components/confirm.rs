@@ -11,6 +11,9 @@ use super::states::FormError;
 pub(crate) fn ConfirmByName(
     /// The name that has to be typed.
     expected: String,
+    /// Whose name that is.
+    #[prop(default = "Name of the key")]
+    label: &'static str,
     /// What the button says.
     action: &'static str,
     /// The attempt that the button makes.
@@ -35,7 +38,7 @@ pub(crate) fn ConfirmByName(
         <form class="form" on:submit=submit>
             {children()}
             <Field
-                label="Name of the key"
+                label=label
                 name="confirm-name"
                 value=typed
                 focus=true

@@ -45,3 +45,20 @@ pub(crate) fn Dialog(
         </dialog>
     }
 }
+
+/// Whether a dialog about something is open: while there is something, and closing it forgets that.
+pub(crate) fn open_about<T: Clone + Send + Sync + 'static>(about: RwSignal<Option<T>>) -> RwSignal<bool> {
+    let open = RwSignal::new(false);
+    Effect::new(move || {
+        let is_about_something = about.with(Option::is_some);
+        if open.get_untracked() != is_about_something {
+            open.set(is_about_something);
+        }
+    });
+    Effect::new(move || {
+        if !open.get() && about.with_untracked(Option::is_some) {
+            about.set(None);
+        }
+    });
+    open
+}

@@ -68,3 +68,22 @@ pub(crate) fn Snippet(
         </div>
     }
 }
+
+/// What a page or a form does, as a command, behind a summary.
+#[component]
+pub(crate) fn AsCurl(
+    /// The command.
+    #[prop(into)]
+    text: Signal<String>,
+    /// Whether it stands in a dialog or card of its own already.
+    #[prop(optional)]
+    plain: bool,
+) -> impl IntoView {
+    let class = if plain { "field-more" } else { "card card-pad field-more" };
+    view! {
+        <details class=class>
+            <summary>"As curl"</summary>
+            <Snippet text=text what="curl command" wrap=true/>
+        </details>
+    }
+}

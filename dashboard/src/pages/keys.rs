@@ -12,7 +12,7 @@ use fanfare_core::id::AppId;
 use leptos::prelude::*;
 
 use crate::api::Member;
-use crate::components::dialog::Dialog;
+use crate::components::dialog::{Dialog, open_about};
 use crate::components::icon::{Icon, Shape};
 use crate::components::load::Load;
 use crate::components::page_head::PageHead;
@@ -79,19 +79,7 @@ pub(crate) fn Keys(here: Here) -> impl IntoView {
 /// The dialog about one key.
 #[component]
 fn ActDialog(app: AppId, act: RwSignal<Option<Act>>, on_done: Callback<()>) -> impl IntoView {
-    let acting = RwSignal::new(false);
-    // The dialog's own closing forgets what it was about.
-    Effect::new(move || {
-        let is_about_something = act.with(Option::is_some);
-        if acting.get_untracked() != is_about_something {
-            acting.set(is_about_something);
-        }
-    });
-    Effect::new(move || {
-        if !acting.get() && act.with_untracked(Option::is_some) {
-            act.set(None);
-        }
-    });
+    let acting = open_about(act);
     let title = Signal::derive(move || match act.get() {
         Some(Act::Revoke(key)) => format!("Revoke {}", key.name),
         Some(Act::Rename(_)) | None => "Rename key".to_owned(),

@@ -12,7 +12,7 @@ use crate::api::Member;
 use crate::components::dialog::Dialog;
 use crate::components::load::Load;
 use crate::components::page_head::PageHead;
-use crate::components::snippet::Snippet;
+use crate::components::snippet::AsCurl;
 use crate::components::time::Ago;
 use crate::session::Here;
 use crate::snippets;
@@ -46,10 +46,7 @@ pub(crate) fn Limits(here: Here) -> impl IntoView {
                         }}
                     </p>
                     <LimitTable list=list may_edit=may_edit about=about/>
-                    <details class="card card-pad">
-                        <summary>"As curl"</summary>
-                        <Snippet text=command what="curl command"/>
-                    </details>
+                    <AsCurl text=command/>
                 </div>
             }
         })}

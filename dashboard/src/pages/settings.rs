@@ -10,11 +10,11 @@ use fanfare_core::{ChannelSettings, Role};
 use leptos::prelude::*;
 
 use crate::api::Member;
-use crate::components::dialog::Dialog;
+use crate::components::dialog::{Dialog, open_about};
 use crate::components::icon::{Icon, Shape};
 use crate::components::load::Load;
 use crate::components::page_head::PageHead;
-use crate::components::snippet::Snippet;
+use crate::components::snippet::AsCurl;
 use crate::session::Here;
 use crate::snippets;
 use form::SettingForm;
@@ -57,10 +57,7 @@ pub(crate) fn Settings(here: Here) -> impl IntoView {
             view! {
                 <div class="stack">
                     <SettingsTable found=found may_edit=may_edit act=act/>
-                    <details class="card card-pad">
-                        <summary>"As curl"</summary>
-                        <Snippet text=command what="curl command"/>
-                    </details>
+                    <AsCurl text=command/>
                 </div>
             }
         })}
@@ -76,19 +73,7 @@ pub(crate) fn Settings(here: Here) -> impl IntoView {
 /// The dialog about one pattern's settings.
 #[component]
 fn ActDialog(here: Here, act: RwSignal<Option<Act>>, load: Load<ChannelSettingsView>) -> impl IntoView {
-    let acting = RwSignal::new(false);
-    Effect::new(move || {
-        let is_about_something = act.with(Option::is_some);
-        if acting.get_untracked() != is_about_something {
-            acting.set(is_about_something);
-        }
-    });
-    // The dialog's own closing forgets what it was about.
-    Effect::new(move || {
-        if !acting.get() && act.with_untracked(Option::is_some) {
-            act.set(None);
-        }
-    });
+    let acting = open_about(act);
     let title = Signal::derive(move || {
         let word = match act.get() {
             Some(Act::Edit(_)) => "Change settings",

@@ -8,6 +8,7 @@ use leptos::prelude::*;
 use super::Draft;
 use crate::components::field::Field;
 use crate::components::icon::{Icon, Shape};
+use crate::components::operations::OperationBoxes;
 
 /// The form below the table. It adds to the document; saving is another step.
 #[component]
@@ -35,22 +36,7 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
             Err(why) => wrong.set(Some(why)),
         }
     };
-    let operation = move |operation: Operation| {
-        let has = move || operations.get().contains(operation);
-        let toggle = move |_| {
-            operations.update(|all| {
-                let on = all.contains(operation);
-                *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
-            })
-        };
-        view! {
-            <label>
-                <input type="checkbox" prop:checked=has on:change=toggle/>
-                {operation.as_str()}
-            </label>
-        }
-    };
-    let clients = Operation::ALL.into_iter().filter(|operation| operation.is_client());
+    let tick = Callback::new(move |ticked| operations.set(ticked));
     view! {
         <form class="card card-pad form" on:submit=add>
             <h2>"Add a rule"</h2>
@@ -76,7 +62,7 @@ pub(super) fn AddRule(draft: Draft) -> impl IntoView {
             </div>
             <fieldset class="field">
                 <legend class="field-label">"Operations"</legend>
-                <div class="check-row">{clients.map(operation).collect::<Vec<_>>()}</div>
+                <OperationBoxes ticked=operations on_change=tick among=Operations::CLIENT/>
             </fieldset>
             <p class="field-error" role="alert">{move || wrong.get()}</p>
             <div class="row-end"><button class="button" type="submit">"Add rule"</button></div>

@@ -3,13 +3,14 @@
 use fanfare_api::key::{CreateKey, KeyCreated};
 use fanfare_core::capability::Operations;
 use fanfare_core::id::AppId;
-use fanfare_core::{Capabilities, Operation, Pattern};
+use fanfare_core::{Capabilities, Pattern};
 use leptos::prelude::*;
 
 use super::presets::Preset;
 use crate::api::Member;
 use crate::components::attempt::Attempt;
 use crate::components::field::Field;
+use crate::components::operations::OperationBoxes;
 use crate::components::secret::SecretOnce;
 use crate::components::states::FormError;
 
@@ -140,16 +141,7 @@ impl Custom {
 
 #[component]
 fn CustomFields(custom: Custom) -> impl IntoView {
-    let operation = move |operation: Operation| {
-        let has = move || custom.operations.get().contains(operation);
-        let toggle = move |_| {
-            custom.operations.update(|all| {
-                let on = all.contains(operation);
-                *all = all.iter().filter(|one| *one != operation).chain((!on).then_some(operation)).collect();
-            })
-        };
-        view! { <label><input type="checkbox" prop:checked=has on:change=toggle/>{operation.as_str()}</label> }
-    };
+    let tick = Callback::new(move |operations| custom.operations.set(operations));
     view! {
         <Field
             label="Channels"
@@ -159,7 +151,7 @@ fn CustomFields(custom: Custom) -> impl IntoView {
         />
         <fieldset class="field">
             <legend class="field-label">"Operations"</legend>
-            <div class="check-row">{Operation::ALL.map(operation).into_iter().collect::<Vec<_>>()}</div>
+            <OperationBoxes ticked=custom.operations on_change=tick among=Operations::ALL/>
         </fieldset>
         <p class="field-error" role="alert">{move || custom.wrong.get()}</p>
     }

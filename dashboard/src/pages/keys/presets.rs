@@ -3,6 +3,8 @@
 use fanfare_core::capability::Operations;
 use fanfare_core::{Capabilities, Operation, Pattern};
 
+use crate::components::capabilities::in_words;
+
 /// A usual set of capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Preset {
@@ -82,9 +84,5 @@ pub(super) fn summary(capabilities: &Capabilities) -> String {
     if let Some(preset) = Preset::ALL.into_iter().find(|preset| preset.capabilities() == *capabilities) {
         return preset.title().to_owned();
     }
-    let parts = capabilities.entries().iter().map(|(pattern, operations)| {
-        let words: Vec<&str> = operations.iter().map(Operation::as_str).collect();
-        format!("{} on {pattern}", words.join(", "))
-    });
-    parts.collect::<Vec<_>>().join("; ")
+    in_words(capabilities)
 }

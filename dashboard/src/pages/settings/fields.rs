@@ -1,10 +1,11 @@
 //! What is typed into the form, and the settings it stands for.
 
 use fanfare_core::settings::History;
-use fanfare_core::{ChannelSettings, ErrorCode, LimitValue, Pattern, Problem, SlowPolicy};
+use fanfare_core::{ChannelSettings, LimitValue, Pattern, SlowPolicy};
 use leptos::prelude::*;
 
 use crate::api::ApiError;
+use crate::components::reading::Reading;
 
 /// The fields as typed.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +46,8 @@ impl Fields {
 
     /// The settings, or every field that cannot be read.
     pub(super) fn read(self) -> Result<ChannelSettings, ApiError> {
-        let mut wrong = Wrong(Problem::new(ErrorCode::InvalidRequest, "Some fields cannot be read."));
-        let pattern = wrong
-            .at("/pattern", Pattern::parse(self.pattern.get_untracked().trim()).map_err(|error| error.to_string()));
+        let mut wrong = Reading::new();
+        let pattern = wrong.at("/pattern", Pattern::parse(self.pattern.get_untracked().trim()));
         let history = History {
             ttl_ms: wrong.at("/history/ttl_ms", milliseconds(&self.kept_s.get_untracked())).unwrap_or_default(),
             messages: wrong.at("/history/messages", whole(&self.messages.get_untracked())).unwrap_or_default(),
@@ -63,7 +63,7 @@ impl Fields {
             (None, Some(burst)) => Some(LimitValue::rate(0, burst)),
         };
         let idempotency_ms = wrong.at("/idempotency_ms", milliseconds(&self.idempotency_s.get_untracked()));
-        match (pattern, wrong.0.errors.is_empty()) {
+        match (pattern, wrong.is_whole()) {
             (Some(pattern), true) => Ok(ChannelSettings {
                 pattern,
                 history,
@@ -75,22 +75,7 @@ impl Fields {
                 compression: self.compression.get_untracked(),
                 idempotency_ms: idempotency_ms.unwrap_or_default(),
             }),
-            _ => Err(ApiError::local(wrong.0)),
-        }
-    }
-}
-
-/// Collects the places that cannot be read.
-struct Wrong(Problem);
-
-impl Wrong {
-    fn at<T>(&mut self, pointer: &str, read: Result<T, String>) -> Option<T> {
-        match read {
-            Ok(value) => Some(value),
-            Err(why) => {
-                self.0 = std::mem::replace(&mut self.0, Problem::of(ErrorCode::InvalidRequest)).at(pointer, why);
-                None
-            }
+            _ => Err(wrong.error()),
         }
     }
 }
