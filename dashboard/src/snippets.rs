@@ -99,7 +99,8 @@ jwt.sign({ sub: user.id, ff: { cap: { "room:9": ["subscribe", "publish"] } } }, 
 const PYTHON: &str = r#"# pip install pyjwt
 import os, time, jwt
 kid, secret = os.environ["FANFARE_KEY"].split(":")
-claims = {"sub": user_id, "exp": int(time.time()) + 3600,
+now = int(time.time())
+claims = {"sub": user_id, "iat": now, "exp": now + 3600,
           "ff": {"cap": {"room:9": ["subscribe", "publish"]}}}
 token = jwt.encode(claims, secret, algorithm="HS256", headers={"kid": kid})"#;
 
@@ -107,6 +108,7 @@ const GO: &str = r#"// go get github.com/golang-jwt/jwt/v5
 kid, secret, _ := strings.Cut(os.Getenv("FANFARE_KEY"), ":")
 token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 	"sub": userID,
+	"iat": time.Now().Unix(),
 	"exp": time.Now().Add(time.Hour).Unix(),
 	"ff":  map[string]any{"cap": map[string][]string{"room:9": {"subscribe", "publish"}}},
 })
@@ -116,14 +118,15 @@ signed, err := token.SignedString([]byte(secret))"#;
 const RUBY: &str = r#"# gem install jwt
 require "jwt"
 kid, secret = ENV.fetch("FANFARE_KEY").split(":")
-claims = { sub: user_id, exp: Time.now.to_i + 3600,
+now = Time.now.to_i
+claims = { sub: user_id, iat: now, exp: now + 3600,
            ff: { cap: { "room:9" => %w[subscribe publish] } } }
 token = JWT.encode(claims, secret, "HS256", { kid: kid })"#;
 
 const PHP: &str = r#"// composer require firebase/php-jwt
 use Firebase\JWT\JWT;
 [$kid, $secret] = explode(":", getenv("FANFARE_KEY"));
-$claims = ["sub" => $userId, "exp" => time() + 3600,
+$claims = ["sub" => $userId, "iat" => time(), "exp" => time() + 3600,
            "ff" => ["cap" => ["room:9" => ["subscribe", "publish"]]]];
 $token = JWT::encode($claims, $secret, "HS256", $kid);"#;
 
@@ -132,6 +135,7 @@ String[] key = System.getenv("FANFARE_KEY").split(":");
 String token = Jwts.builder()
     .header().keyId(key[0]).and()
     .subject(userId)
+    .issuedAt(Date.from(Instant.now()))
     .expiration(Date.from(Instant.now().plus(1, ChronoUnit.HOURS)))
     .claim("ff", Map.of("cap", Map.of("room:9", List.of("subscribe", "publish"))))
     .signWith(Keys.hmacShaKeyFor(key[1].getBytes(StandardCharsets.UTF_8)), Jwts.SIG.HS256)

@@ -26,6 +26,9 @@ pub struct AppView {
     pub origins: Vec<String>,
     /// How long a link may be silent before it is probed, in milliseconds.
     pub heartbeat_ms: u32,
+    /// How long the probe may stay unanswered before the connection is closed, in milliseconds; the same as `heartbeat_ms`
+    /// where it was never set.
+    pub heartbeat_timeout_ms: u32,
     /// Grows with every change; its ETag is `"v<version>"`.
     pub version: u64,
     /// When it was made.
@@ -57,4 +60,8 @@ pub struct UpdateApp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 5_000, maximum = 300_000)]
     pub heartbeat_ms: Option<u32>,
+    /// How long the probe may stay unanswered before the connection is closed, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1_000, maximum = 300_000)]
+    pub heartbeat_timeout_ms: Option<u32>,
 }

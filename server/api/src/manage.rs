@@ -105,7 +105,8 @@ pub struct Revocation {
     pub all: Option<bool>,
     /// Tokens that were issued until then.
     pub issued_until: DateTime<Utc>,
-    /// When no such token can live any more, and the revocation is forgotten.
+    /// When no such token can live any more. A token without `iat` is refused after that too, until newer revocations
+    /// need the place.
     pub ends_at: DateTime<Utc>,
 }
 

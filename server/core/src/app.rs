@@ -132,6 +132,8 @@ pub struct App {
     pub origins: Vec<Box<str>>,
     /// How long a link may be silent before it is probed, in milliseconds.
     pub heartbeat_ms: u32,
+    /// How long the probe may stay unanswered, in milliseconds.
+    pub heartbeat_timeout_ms: u32,
     /// Tokens that are refused before their time.
     pub revocations: Revocations,
 }
@@ -177,11 +179,13 @@ impl App {
             limits,
             origins,
             heartbeat_ms,
+            heartbeat_timeout_ms,
             revocations: _,
         } = self;
         (id, tenant, status, keys, issuers) == (&other.id, &other.tenant, &other.status, &other.keys, &other.issuers)
             && (rules, settings, limits) == (&other.rules, &other.settings, &other.limits)
-            && (origins, heartbeat_ms) == (&other.origins, &other.heartbeat_ms)
+            && origins == &other.origins
+            && (heartbeat_ms, heartbeat_timeout_ms) == (&other.heartbeat_ms, &other.heartbeat_timeout_ms)
     }
 
     /// The settings of a channel: those of the most specific pattern, else the defaults.
@@ -221,6 +225,7 @@ impl App {
             limits: Limits::default(),
             origins: Vec::new(),
             heartbeat_ms: 25_000,
+            heartbeat_timeout_ms: 25_000,
             revocations: Revocations::default(),
         }
     }

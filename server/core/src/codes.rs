@@ -234,7 +234,7 @@ codes! {
         "Reconnect; another node continues from your positions.";
     HeartbeatTimeout = 4201, "heartbeat_timeout", 408, "Nothing was heard from the client",
         "The connection is closed.",
-        "Neither data nor an answer to a ping came within twice the heartbeat interval.",
+        "After `heartbeat_ms` of silence a ping was sent, and nothing came within `heartbeat_timeout_ms` after it.",
         "Reconnect; resume from the last position.";
     ConnectTimeout = 4202, "connect_timeout", 408, "The first command came too late",
         "The connection is closed.",

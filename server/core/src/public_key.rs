@@ -2,7 +2,8 @@
 //!
 //! Three kinds are taken, each with exactly one algorithm, so that a key can never be used with another: an elliptic
 //! curve key on P-256 is ES256, an Ed25519 key EdDSA, an RSA key of at least 2048 bits RS256. Whether a point lies on
-//! its curve is for whoever verifies with it; everything about form and size is judged here.
+//! its curve is for whoever verifies with it; everything about form and size is judged here, and points of Ed25519 under
+//! which anybody's signature holds are refused.
 
 mod der;
 
@@ -84,6 +85,9 @@ pub enum PublicKeyError {
     /// An RSA exponent that makes forging easy or verifying slow.
     #[error("the RSA key's exponent must be odd, at least 3 and below 2^32; 65537 is what is used")]
     RsaExponent,
+    /// A point of Ed25519 of an order of at most 8: signatures under it can be made without a private key.
+    #[error("the Ed25519 key is a point of small order, under which anybody can sign; make a key pair")]
+    SmallOrder,
     /// `alg`, `use` or `key_ops` say that it is for something else.
     #[error("the JWK's {field} says that the key is for something else than {algorithm} signatures")]
     Purpose {
@@ -153,7 +157,8 @@ impl PublicKey {
         let der = STANDARD.decode(body).map_err(|_| PublicKeyError::Form)?;
         let material = match der::public_key(&der).ok_or(PublicKeyError::Kind)? {
             KeyMaterial::Rsa { n, e } => rsa(&n, &e)?,
-            material => material,
+            KeyMaterial::Ed25519(point) => ed25519(*point)?,
+            KeyMaterial::P256(point) => KeyMaterial::P256(point),
         };
         Ok(Self { kid: None, material })
     }
@@ -176,7 +181,7 @@ impl PublicKey {
                 KeyMaterial::P256(Box::new(point.try_into().map_err(|_| PublicKeyError::Form)?))
             }
             (Some("OKP"), Some("Ed25519")) => {
-                KeyMaterial::Ed25519(Box::new(bytes("x")?.try_into().map_err(|_| PublicKeyError::Form)?))
+                ed25519(bytes("x")?.try_into().map_err(|_| PublicKeyError::Form)?)?
             }
             (Some("RSA"), None) => rsa(&bytes("n")?, &bytes("e")?)?,
             _ => return Err(PublicKeyError::Kind),
@@ -253,6 +258,41 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Self::from_jwk(&Map::deserialize(from)?).map_err(D::Error::custom)
     }
+}
+
+/// Points of order 1, 2, 4 and 8 on Ed25519, without the bit that says on which side they are. A point is written by its
+/// second coordinate, and of 0 and 1 there are two writings: below the field's prime and above it.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    lengthened(0x00, 0x00),
+    lengthened(0x01, 0x00),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
+        0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53,
+        0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    lengthened(0xec, 0xff),
+    lengthened(0xed, 0xff),
+    lengthened(0xee, 0xff),
+];
+
+/// A number of 255 bits: its lowest byte, and all others alike.
+const fn lengthened(lowest: u8, others: u8) -> [u8; 32] {
+    let mut bytes = [others; 32];
+    bytes[0] = lowest;
+    bytes[31] = others & 0x7f;
+    bytes
+}
+
+fn ed25519(point: [u8; 32]) -> Result<KeyMaterial, PublicKeyError> {
+    let mut coordinate = point;
+    coordinate[31] &= 0x7f;
+    if SMALL_ORDER.contains(&coordinate) {
+        return Err(PublicKeyError::SmallOrder);
+    }
+    Ok(KeyMaterial::Ed25519(Box::new(point)))
 }
 
 fn rsa(n: &[u8], e: &[u8]) -> Result<KeyMaterial, PublicKeyError> {

@@ -1,7 +1,8 @@
 //! Tokens that are refused before their time.
 //!
 //! A revocation covers the tokens it names that were issued until a moment; whoever signs in again after it gets a token
-//! that works. It is needed no longer than a token lives.
+//! that works. It ends when no token can live any more that it covers and that says when it was issued. One that does not
+//! say so may have been signed long before it can first be used, so what has ended is kept for as long as there is room.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::id::{KeyId, RevocationId};
 use crate::permission::{ClientSubject, Signer};
 
-/// The most revocations of one app that are in force at once.
+/// The most revocations of one app, those that have ended included: these go when there is no room for another, the
+/// first that ended before the others.
 pub const REVOCATIONS_MAX: u32 = 5_000;
-/// How long a revocation is kept after the moment it speaks of: a token lives for a day at most, and clocks may differ
-/// by a minute.
+/// How long a revocation is in force after the moment it speaks of: a token lives for a day at most, and clocks may
+/// differ by a minute.
 pub const KEPT_FOR_MS: u64 = (24 * 3_600 + 60) * 1_000;
 
 /// Which tokens a revocation names.
@@ -45,7 +47,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// When no token that it covers can live any more.
+    /// When no token that it covers can live any more, but one that does not say when it was issued.
     #[must_use]
     pub const fn ends_ms(&self) -> u64 {
         self.issued_until_ms.saturating_add(KEPT_FOR_MS)

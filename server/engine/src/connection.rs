@@ -319,7 +319,7 @@ impl Connection {
         // What waits for its second by rate.
         self.blocked |= self.outbox.keeps_back();
         let heartbeat_s = self.heartbeat_s();
-        if self.probed_us.is_some() && now_s >= self.probed_s.saturating_add(heartbeat_s) {
+        if self.probed_us.is_some() && now_s >= self.probed_s.saturating_add(self.heartbeat_timeout_s()) {
             return self.close(reader, ErrorCode::HeartbeatTimeout);
         }
         // Ticks come for other reasons too: one probe is on its way at a time.
@@ -339,6 +339,10 @@ impl Connection {
         self.entry.peek().heartbeat_ms.div_ceil(1_000).max(1)
     }
 
+    fn heartbeat_timeout_s(&self) -> u32 {
+        self.entry.peek().heartbeat_timeout_ms.div_ceil(1_000).max(1)
+    }
+
     /// Asks for the next tick.
     fn schedule(&self, now_s: u32) {
         self.outbox.tick_at(self.due_s(now_s));
@@ -350,10 +354,13 @@ impl Connection {
     /// When something is due next: silence has lasted a heartbeat, the probe must be answered, the token's end is told, or
     /// time ends what the token gives. A tick that comes too early in that second asks for the next.
     fn due_s(&self, now_s: u32) -> u32 {
-        let silent_s = if self.probed_us.is_some() { self.probed_s } else { self.heard_s };
+        let (since_s, for_s) = match self.probed_us {
+            Some(_) => (self.probed_s, self.heartbeat_timeout_s()),
+            None => (self.heard_s, self.heartbeat_s()),
+        };
         let ends_ms = self.session.ends_ms(&self.entry.peek()).unwrap_or(u64::MAX);
         let token_s = self.second_of(ends_ms.min(self.session.tell_ms()));
-        silent_s.saturating_add(self.heartbeat_s()).min(token_s).max(now_s + 1)
+        since_s.saturating_add(for_s).min(token_s).max(now_s + 1)
     }
 
     /// The second of the monotonic clock in which a moment of the wall clock lies.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,6 +37,8 @@ const SENT_AT_ONCE: usize = 256;
 pub struct Directory {
     apps: RwLock<HashMap<AppId, Arc<AppEntry>>>,
     complete: AtomicBool,
+    /// Apps that went since this was asked last.
+    gone: Mutex<Vec<AppId>>,
 }
 
 /// An app's snapshot and what this node counts for it.
@@ -72,6 +74,9 @@ impl Directory {
         if before.version >= app.version {
             return;
         }
+        if app.status == AppStatus::Deleted {
+            self.gone().push(id);
+        }
         if app.differs_in_revocations_alone(&before) {
             // Backends revoke users as often as these sign out: not everybody is woken for a few.
             app.revocations.beyond(&before.revocations).for_each(|revocation| {
@@ -88,7 +93,17 @@ impl Directory {
         if let Some(entry) = gone {
             entry.app.rcu(|app| App { status: AppStatus::Deleted, ..App::clone(app) });
             entry.signal_all(Signal::Recheck);
+            self.gone().push(id);
         }
+    }
+
+    /// The apps that went since this was asked last.
+    pub(crate) fn take_gone(&self) -> Vec<AppId> {
+        std::mem::take(&mut *self.gone())
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Vec<AppId>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Leaves an order with the connections that are meant. Answers how many have it, and how many may not do it.
@@ -147,7 +162,7 @@ impl Directory {
     #[must_use]
     pub fn usage(&self) -> Vec<(AppId, Vec<LimitUse>)> {
         let entries = self.entries();
-        let used = entries.iter().map(|entry| (entry.id, entry.usage.all()));
+        let used = entries.iter().map(|entry| (entry.id, entry.usage.all(&entry.stats)));
         used.filter(|(_, used)| !used.is_empty()).collect()
     }
 
@@ -235,7 +250,6 @@ impl AppEntry {
     /// Counts a refusal.
     pub(crate) fn refused(&self, error: &NodeError) {
         self.stats.refused(error.code(), error.limit());
-        self.usage.refused(error);
     }
 
     /// Notes what the app uses at this moment, and ends a second of what it used.
@@ -248,7 +262,7 @@ impl AppEntry {
             (self.counted[0].swap(connects, Ordering::Relaxed), self.counted[1].swap(published, Ordering::Relaxed));
         self.usage.seen(Limit::ConnectRate, connects.saturating_sub(before.0));
         self.usage.seen(Limit::PublishApp, published.saturating_sub(before.1));
-        self.usage.tick(second, unix_ms, &app.limits);
+        self.usage.tick(second, unix_ms, &app.limits, &self.stats);
     }
 
     /// Counts a request of a key, or of a token of this signer.

@@ -8,6 +8,7 @@
 mod delivery;
 mod outside;
 mod pace;
+mod page;
 mod presence;
 mod signal;
 mod slot;
@@ -26,13 +27,13 @@ use fanfare_core::{ChannelName, Message, Position, SlowPolicy, Subject};
 use fanfare_protocol::Frame;
 use futures_util::task::AtomicWaker;
 
-use crate::broker::Page;
 use crate::hub::Channel;
 use crate::subscription::{Push, Subscription, Turned};
 use crate::transport::Sink;
 use crate::turn;
 
 pub use delivery::{Delivery, Wire};
+pub(crate) use page::{Ticket, Turn, Wanted};
 use presence::Watching;
 pub(crate) use presence::{PresencePush, Told};
 pub(crate) use signal::{Signal, Signals};
@@ -82,14 +83,6 @@ struct State {
     rare: Option<Box<Rare>>,
 }
 
-/// A read that a subscription waits for. Its place may serve another by the time the page comes, so a place alone does
-/// not say whose page it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) slot: u32,
-    read: u32,
-}
-
 /// What one push or page did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wrote {
@@ -108,26 +101,6 @@ pub(crate) enum Flushed {
     Waiting(usize),
     /// Nothing can be written any more.
     Gone,
-}
-
-/// A page that was read for a subscription.
-#[derive(Debug)]
-pub(crate) struct Turn<'p> {
-    pub(crate) page: &'p Page,
-    /// When it was read.
-    pub(crate) accepted: Duration,
-    /// Where the subscription stands, if that was not known before.
-    pub(crate) place: Option<Position>,
-    /// Whether it was behind, and not just made.
-    pub(crate) catches_up: bool,
-}
-
-/// A subscription that wants its next page.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) slot: u32,
-    pub(crate) channel: Arc<Channel>,
-    pub(crate) position: Position,
 }
 
 impl Outbox {
@@ -216,6 +189,12 @@ impl Outbox {
             return Wrote::default();
         }
         let wire = taken.manner.wire(self.wire);
+        if !batch.iter().all(|delivery| delivery.is_made_for(wire)) {
+            // Milliseconds for a large message: whoever else wants this outbox does not wait for them.
+            drop(state);
+            batch.iter().for_each(|delivery| delivery.make_for(channel.name(), wire));
+            return self.deliver(slot, channel, batch);
+        }
         let mut straight = batch.len().min(JOINED_MAX);
         let mut full = PUSH_BYTES_MAX;
         let waits = taken.manner.waits();

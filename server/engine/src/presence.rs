@@ -20,6 +20,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanfare_core::id::AppId;
 use fanfare_core::{ChannelKey, LimitValue, Member, MemberId};
 
 use crate::broker::Pending;
@@ -177,6 +178,9 @@ pub trait Presence: Send + Sync + 'static {
     /// Nobody here needs the channel any more, unless it is `wanted` again: asked under whatever orders this call with
     /// those of `attach`.
     fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool);
+
+    /// Takes out every member of an app that is gone, whoever entered them. Answers how many there were.
+    fn forget(&self, app: AppId) -> u64;
 
     /// Called about once a second: takes out members whose time is over, a bounded number a call, and says of which
     /// channels, once for each.

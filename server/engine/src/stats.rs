@@ -143,6 +143,12 @@ impl AppStats {
         }
     }
 
+    /// What each limit refused, in the order of [`Limit::ALL`].
+    pub(crate) fn rejections(&self) -> [u64; Limit::ALL.len()] {
+        let words = self.words.get();
+        std::array::from_fn(|at| words.map_or(0, |words| words.rejections[at].load(Ordering::Relaxed)))
+    }
+
     /// A connection ended.
     pub(crate) fn ended(&self, ending: Ending) {
         Self::add(&self.words.get_or_init(Words::new).disconnects[ending.index()], 1);

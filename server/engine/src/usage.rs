@@ -2,7 +2,7 @@
 //!
 //! Whoever draws from a limit notes how much of it was used; once a second the greatest is moved into windows. For what an
 //! app has together the number of this moment is known; for what each channel, connection, key, message or request has,
-//! the most that any of them used.
+//! the most that any of them used. What limits refused is counted in [`AppStats`] alone; here stands since when.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fanfare_core::limits::Scope;
 use fanfare_core::{Limit, Limits};
 
-use crate::error::NodeError;
+use crate::stats::AppStats;
 
 /// Limits there are.
 const COUNT: usize = Limit::ALL.len();
@@ -24,7 +24,6 @@ const DAY_MS: u64 = 86_400_000;
 pub(crate) struct Usage {
     /// The most since the last second.
     seen: [AtomicU64; COUNT],
-    rejected: [AtomicU64; COUNT],
     near: [AtomicU64; COUNT],
     /// Messages replaced by a later one with their key before they were written.
     pub(crate) conflated: AtomicU64,
@@ -84,7 +83,6 @@ impl Default for Usage {
         let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
         Self {
             seen: zeros(),
-            rejected: zeros(),
             near: zeros(),
             conflated: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -108,13 +106,6 @@ impl Usage {
         self.near[limit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what a limit refused, if one did.
-    pub(crate) fn refused(&self, error: &NodeError) {
-        if let Some(limit) = error.limit() {
-            self.rejected[limit as usize].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// What slow clients were not sent.
     pub(crate) fn let_go(&self) -> LetGo {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -122,9 +113,10 @@ impl Usage {
     }
 
     /// Ends a second.
-    pub(crate) fn tick(&self, second: u32, unix_ms: u64, limits: &Limits) {
+    pub(crate) fn tick(&self, second: u32, unix_ms: u64, limits: &Limits, stats: &AppStats) {
         let mut kept = self.kept();
-        if kept.is_none() && self.is_untouched() {
+        let rejected = stats.rejections();
+        if kept.is_none() && self.is_untouched() && rejected.iter().all(|count| *count == 0) {
             return;
         }
         let kept = kept.get_or_insert_with(|| Box::new(Kept::new(second, unix_ms)));
@@ -140,7 +132,7 @@ impl Usage {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             if new_day {
                 windows.today = 0;
-                (windows.rejected_before, windows.near_before) = (read(&self.rejected[index]), read(&self.near[index]));
+                (windows.rejected_before, windows.near_before) = (rejected[index], read(&self.near[index]));
             }
             let seen = self.seen[index].swap(0, Ordering::Relaxed);
             windows.now = seen;
@@ -159,19 +151,20 @@ impl Usage {
     }
 
     /// What is used of each limit that anything was ever noted of.
-    pub(crate) fn all(&self) -> Vec<LimitUse> {
+    pub(crate) fn all(&self, stats: &AppStats) -> Vec<LimitUse> {
         let kept = self.kept();
         let Some(kept) = kept.as_ref() else { return Vec::new() };
+        let rejected = stats.rejections();
         let told = |(index, windows): (usize, &Windows)| {
             let limit = Limit::ALL[index];
-            let read = |counter: &AtomicU64, before: u64| counter.load(Ordering::Relaxed).saturating_sub(before);
+            let near = self.near[index].load(Ordering::Relaxed);
             LimitUse {
                 limit,
                 now: (limit.scope() == Scope::App).then_some(windows.now),
                 peak_minute: windows.parts.iter().copied().max().unwrap_or_default(),
                 peak_today: windows.today,
-                rejected_today: read(&self.rejected[index], windows.rejected_before),
-                near_today: read(&self.near[index], windows.near_before),
+                rejected_today: rejected[index].saturating_sub(windows.rejected_before),
+                near_today: near.saturating_sub(windows.near_before),
             }
         };
         kept.limits.iter().enumerate().map(told).filter(|used| !used.is_nothing()).collect()
@@ -182,10 +175,7 @@ impl Usage {
     }
 
     fn is_untouched(&self) -> bool {
-        [&self.seen, &self.rejected, &self.near]
-            .into_iter()
-            .flatten()
-            .all(|counter| counter.load(Ordering::Relaxed) == 0)
+        [&self.seen, &self.near].into_iter().flatten().all(|counter| counter.load(Ordering::Relaxed) == 0)
     }
 }
 
@@ -209,48 +199,61 @@ pub(crate) const fn is_near(used: u64, max: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanfare_core::LimitValue;
+    use fanfare_core::{ErrorCode, LimitValue};
+
+    /// Of an app that was refused nothing.
+    fn all(usage: &Usage) -> Vec<LimitUse> {
+        usage.all(&AppStats::default())
+    }
+
+    fn tick(usage: &Usage, second: u32, unix_ms: u64, limits: &Limits) {
+        usage.tick(second, unix_ms, limits, &AppStats::default());
+    }
 
     fn of(usage: &Usage, limit: Limit) -> LimitUse {
-        usage.all().into_iter().find(|used| used.limit == limit).expect("it was noted")
+        all(usage).into_iter().find(|used| used.limit == limit).expect("it was noted")
     }
 
     #[test]
     fn peaks_last_a_minute_and_a_day() {
         let (usage, mut limits) = (Usage::default(), Limits::default());
         limits.set(Limit::Connections, LimitValue::count(10));
-        usage.tick(0, 0, &limits);
-        assert!(usage.all().is_empty());
+        tick(&usage, 0, 0, &limits);
+        assert!(all(&usage).is_empty());
         usage.seen(Limit::Connections, 3);
         usage.seen(Limit::Connections, 9);
         usage.seen(Limit::Connections, 4);
-        usage.tick(1, 1_000, &limits);
+        tick(&usage, 1, 1_000, &limits);
         let seen = of(&usage, Limit::Connections);
         assert_eq!((seen.now, seen.peak_minute, seen.peak_today, seen.near_today), (Some(9), 9, 9, 1));
         usage.seen(Limit::Connections, 2);
-        usage.tick(59, 59_000, &limits);
+        tick(&usage, 59, 59_000, &limits);
         let seen = of(&usage, Limit::Connections);
         assert_eq!((seen.now, seen.peak_minute, seen.peak_today), (Some(2), 9, 9));
-        usage.tick(65, 65_000, &limits);
+        tick(&usage, 65, 65_000, &limits);
         assert_eq!(of(&usage, Limit::Connections).peak_minute, 2);
-        usage.tick(600, DAY_MS - 1, &limits);
+        tick(&usage, 600, DAY_MS - 1, &limits);
         assert_eq!((of(&usage, Limit::Connections).peak_minute, of(&usage, Limit::Connections).peak_today), (0, 9));
-        usage.tick(601, DAY_MS, &limits);
-        assert!(usage.all().is_empty(), "a new day begins with nothing");
+        tick(&usage, 601, DAY_MS, &limits);
+        assert!(all(&usage).is_empty(), "a new day begins with nothing");
     }
 
     #[test]
     fn refusals_count_by_limit_and_nearness_once_while_it_lasts() {
-        let (usage, mut limits) = (Usage::default(), Limits::default());
+        let (usage, stats, mut limits) = (Usage::default(), AppStats::default(), Limits::default());
         limits.set(Limit::Channels, LimitValue::count(5));
-        usage.refused(&NodeError::Full { limit: Limit::Subscriptions, max: 1 });
-        usage.refused(&NodeError::KeyInvalid);
+        stats.refused(ErrorCode::LimitReached, Some(Limit::Subscriptions));
+        stats.refused(ErrorCode::KeyInvalid, None);
         for second in 0..5 {
             usage.seen(Limit::Channels, 4);
-            usage.tick(second, 0, &limits);
+            usage.tick(second, 0, &limits, &stats);
         }
-        assert_eq!((of(&usage, Limit::Subscriptions).rejected_today, of(&usage, Limit::Channels).near_today), (1, 1));
-        assert_eq!(of(&usage, Limit::Subscriptions).now, None);
+        let of = |limit| usage.all(&stats).into_iter().find(|used| used.limit == limit);
+        let subscriptions = of(Limit::Subscriptions).expect("one was refused");
+        assert_eq!((subscriptions.now, subscriptions.rejected_today), (None, 1));
+        assert_eq!(of(Limit::Channels).expect("it was noted").near_today, 1);
+        usage.tick(5, DAY_MS, &limits, &stats);
+        assert_eq!(of(Limit::Subscriptions), None, "a new day begins with nothing");
         assert!(is_near(8, 10) && !is_near(7, 10) && is_near(1, 1) && !is_near(0, 0));
     }
 }

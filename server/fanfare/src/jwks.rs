@@ -14,6 +14,7 @@ mod address;
 mod fetch;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,11 +24,12 @@ use fanfare_core::id::{AppId, IssuerId};
 use fanfare_core::public_key::KeySet;
 use fanfare_engine::{FetchedKeys, JwksIssuer, Node, SystemClock};
 use fanfare_store::Store;
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use self::fetch::FetchError;
 use crate::config::Jwks;
@@ -97,7 +99,7 @@ impl JwksTask {
                 biased;
                 () = self.stop.cancelled() => return,
                 Some(done) = running.join_next() => {
-                    // A fetch that panicked has no name: its issuer is asked again only after a restart.
+                    // A fetch that panics says so itself, and none is aborted while this runs.
                     let Ok(fetched) = done else { continue };
                     let id = (fetched.issuer.app, fetched.issuer.issuer);
                     fetching.remove(&id);
@@ -146,7 +148,7 @@ impl JwksTask {
         self.status.fetches.fetch_add(1, Ordering::Relaxed);
         let options = Arc::clone(&self.options);
         running.spawn(async move {
-            let outcome = fetch::keys(&issuer.url, &options).await;
+            let outcome = whole(fetch::keys(&issuer.url, &options)).await;
             Fetched { issuer, outcome }
         });
     }
@@ -186,5 +188,27 @@ impl JwksTask {
                 debug!(issuer.id = %issuer.issuer, "the store did not note how the fetch went");
             }
         }
+    }
+}
+
+/// The outcome of a fetch, also where it panics: its issuer is then asked again, later each time, as after any failure.
+async fn whole(fetch: impl Future<Output = Result<KeySet, FetchError>>) -> Result<KeySet, FetchError> {
+    // What it had in hand is gone with it: nothing that others see is left half done.
+    AssertUnwindSafe(fetch).catch_unwind().await.unwrap_or_else(|_| {
+        error!("a fetch of an issuer's keys panicked");
+        Err(FetchError::Broken)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fetch_that_panics_is_a_failed_one() {
+        let broken = whole(async { panic!("planted by this test") }).await;
+        assert!(matches!(broken, Err(FetchError::Broken)), "{broken:?}");
+        let set = KeySet { keys: Vec::new(), skipped: 3 };
+        assert_eq!(whole(async { Ok(set.clone()) }).await.expect("it is handed on"), set);
     }
 }

@@ -33,8 +33,9 @@ use crate::jwks::JwksStatus;
 
 /// A node that has heard nothing of apps for this long says so.
 const SILENT_MAX: Duration = Duration::from_secs(5);
-/// Clocks further apart than this judge tokens differently. Which of both is wrong cannot be told from here, so work goes
-/// on and somebody is told.
+/// Clocks further apart than this judge tokens differently: valid ones are refused, and ended ones taken. Which of both is
+/// wrong cannot be told from here, but a node that agrees with Postgres serves better. Where none does, balancers go on
+/// with what they have, and somebody is told.
 const SKEW_MS_MAX: i64 = 5_000;
 const PING_WITHIN: Duration = Duration::from_secs(1);
 
@@ -115,7 +116,7 @@ impl Health {
         let skew_ms = self.figures.skew_ms();
         if skew_ms.abs() >= SKEW_MS_MAX {
             readiness
-                .degraded
+                .reasons
                 .push(format!("this machine's clock and Postgres's are {} s apart", skew_ms.abs() / 1_000));
         }
         if !node.directory().is_complete() {

@@ -26,6 +26,8 @@ pub struct AppRecord {
     pub origins: Vec<String>,
     /// How long a link may be silent before it is probed, in milliseconds.
     pub heartbeat_ms: u32,
+    /// How long the probe may stay unanswered, in milliseconds.
+    pub heartbeat_timeout_ms: u32,
     /// Grows with every change of what stands here: the ETag. The version of the app's snapshot is another number.
     pub version: u64,
     /// When it was made.
@@ -41,6 +43,8 @@ pub struct AppChange {
     pub origins: Option<Vec<String>>,
     /// A new heartbeat interval.
     pub heartbeat_ms: Option<u32>,
+    /// A new time within which its probe must be answered.
+    pub heartbeat_timeout_ms: Option<u32>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -50,6 +54,7 @@ pub(crate) struct Row {
     name: String,
     origins: Vec<String>,
     heartbeat_ms: i32,
+    heartbeat_timeout_ms: Option<i32>,
     revision: i64,
     created_at: DateTime<Utc>,
 }
@@ -62,6 +67,7 @@ impl Row {
             name: self.name,
             origins: self.origins,
             heartbeat_ms: self.heartbeat_ms.cast_unsigned(),
+            heartbeat_timeout_ms: self.heartbeat_timeout_ms.unwrap_or(self.heartbeat_ms).cast_unsigned(),
             version: self.revision.cast_unsigned(),
             created_at: self.created_at,
         }
@@ -70,7 +76,10 @@ impl Row {
 
 impl AppRecord {
     pub(crate) fn for_audit(&self) -> Value {
-        json!({ "name": self.name, "origins": self.origins, "heartbeat_ms": self.heartbeat_ms })
+        json!({
+            "name": self.name, "origins": self.origins, "heartbeat_ms": self.heartbeat_ms,
+            "heartbeat_timeout_ms": self.heartbeat_timeout_ms,
+        })
     }
 }
 
@@ -79,7 +88,7 @@ pub(crate) async fn insert(write: &mut Write, inner: &Inner, name: &str) -> Resu
     let id = AppId::new(inner.unix_ms(), chance::id_bits());
     let row: Row = sqlx::query_as(
         "INSERT INTO apps (id, tenant_id, name, created_at) VALUES ($1, $2, $3, $4)
-         RETURNING id, tenant_id, name, origins, heartbeat_ms, revision, created_at",
+         RETURNING id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at",
     )
     .bind(id.to_bytes())
     .bind(write.tenant.to_bytes())
@@ -107,7 +116,7 @@ impl TenantStore {
         let part = Part::<16>::of(page)?;
         let mut tx = self.begin().await?;
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, tenant_id, name, origins, heartbeat_ms, revision, created_at FROM apps
+            "SELECT id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at FROM apps
              WHERE tenant_id = $1 AND ($2::bytea IS NULL OR id > $2) ORDER BY id LIMIT $3",
         )
         .bind(self.id().to_bytes())
@@ -146,7 +155,8 @@ impl AppStore {
     pub async fn record(&self) -> Result<AppRecord, StoreError> {
         let mut tx = self.begin().await?;
         let row: Row = sqlx::query_as(
-            "SELECT id, tenant_id, name, origins, heartbeat_ms, revision, created_at FROM apps WHERE id = $1",
+            "SELECT id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at FROM apps
+             WHERE id = $1",
         )
         .bind(self.id().to_bytes())
         .fetch_one(&mut *tx)
@@ -161,7 +171,8 @@ impl AppStore {
     pub async fn update(&self, expected: u64, change: AppChange) -> Result<AppRecord, StoreError> {
         let mut write = self.write().await?;
         let before: Row = sqlx::query_as(
-            "SELECT id, tenant_id, name, origins, heartbeat_ms, revision, created_at FROM apps WHERE id = $1 FOR UPDATE",
+            "SELECT id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at FROM apps
+             WHERE id = $1 FOR UPDATE",
         )
         .bind(self.id().to_bytes())
         .fetch_one(&mut *write.tx)
@@ -171,13 +182,16 @@ impl AppStore {
             return Err(StoreError::Stale { current: before.version });
         }
         let after: Row = sqlx::query_as(
-            "UPDATE apps SET name = $2, origins = $3, heartbeat_ms = $4, revision = revision + 1 WHERE id = $1
-             RETURNING id, tenant_id, name, origins, heartbeat_ms, revision, created_at",
+            "UPDATE apps SET name = $2, origins = $3, heartbeat_ms = $4,
+                heartbeat_timeout_ms = coalesce($5, heartbeat_timeout_ms), revision = revision + 1
+             WHERE id = $1
+             RETURNING id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at",
         )
         .bind(self.id().to_bytes())
         .bind(change.name.as_ref().unwrap_or(&before.name))
         .bind(change.origins.as_ref().unwrap_or(&before.origins))
         .bind(change.heartbeat_ms.unwrap_or(before.heartbeat_ms).cast_signed())
+        .bind(change.heartbeat_timeout_ms.map(u32::cast_signed))
         .fetch_one(&mut *write.tx)
         .await?;
         let after = after.record();

@@ -62,6 +62,7 @@ struct AppRow {
     status: String,
     origins: Vec<String>,
     heartbeat_ms: i32,
+    heartbeat_timeout_ms: Option<i32>,
     rules: Option<Value>,
     settings: Option<Value>,
     planned: Value,
@@ -119,7 +120,7 @@ impl Feed {
             version = last.version;
             let mut keys = key_rows(&mut tx, &rows, now).await?;
             let mut issuers = issuer_rows(&mut tx, &rows).await?;
-            let mut revocations = revocation_rows(&mut tx, &rows, now).await?;
+            let mut revocations = revocation_rows(&mut tx, &rows).await?;
             apps.extend(rows.into_iter().map(|row| {
                 let owned = Owned {
                     keys: keys.remove(&row.id).unwrap_or_default(),
@@ -212,7 +213,7 @@ async fn app_rows(connection: &mut PgConnection, above: i64) -> Result<Vec<AppRo
     // Parts are joined from the left: an app that lost one must show as broken, not vanish.
     let rows = sqlx::query_as(
         "SELECT apps.id, apps.tenant_id, app_versions.version, tenants.status, apps.origins, apps.heartbeat_ms,
-            acl.rules, channel_settings.settings, plans.limits AS planned, app_limits.overridden,
+            apps.heartbeat_timeout_ms, acl.rules, channel_settings.settings, plans.limits AS planned, app_limits.overridden,
             app_limits.overridden_until, app_limits.lowered
          FROM app_versions
          JOIN apps ON apps.id = app_versions.app_id
@@ -253,19 +254,17 @@ async fn key_rows(
     Ok(by_app)
 }
 
+/// Also those that have ended: a token that does not say when it was issued may outlast them.
 async fn revocation_rows(
     connection: &mut PgConnection,
     apps: &[AppRow],
-    now: DateTime<Utc>,
 ) -> Result<HashMap<[u8; 16], Vec<revocations::Row>>, StoreError> {
     let ids: Vec<[u8; 16]> = apps.iter().map(|app| app.id).collect();
-    let rows: Vec<revocations::Row> = sqlx::query_as(
-        "SELECT app_id, id, kind, value, issued_until FROM revocations WHERE app_id = ANY($1) AND expires_at > $2",
-    )
-    .bind(ids)
-    .bind(now)
-    .fetch_all(connection)
-    .await?;
+    let rows: Vec<revocations::Row> =
+        sqlx::query_as("SELECT app_id, id, kind, value, issued_until FROM revocations WHERE app_id = ANY($1)")
+            .bind(ids)
+            .fetch_all(connection)
+            .await?;
     let mut by_app: HashMap<_, Vec<revocations::Row>> = HashMap::new();
     for row in rows {
         by_app.entry(row.app_id).or_default().push(row);
@@ -303,6 +302,7 @@ fn app(inner: &Inner, row: AppRow, Owned { keys, issuers, revocations }: Owned, 
     let (id, tenant) = (AppId::from_bytes(row.id), TenantId::from_bytes(row.tenant_id));
     let version = row.version.cast_unsigned();
     let heartbeat_ms = row.heartbeat_ms.cast_unsigned();
+    let heartbeat_timeout_ms = row.heartbeat_timeout_ms.map_or(heartbeat_ms, i32::cast_unsigned);
     let origins = row.origins.iter().map(|origin| origin.as_str().into()).collect();
     let keys = keys.into_iter().filter_map(|row| key(inner, id, row)).collect();
     let issuers = issuers.into_iter().filter_map(|row| issuer(id, row)).collect();
@@ -320,6 +320,7 @@ fn app(inner: &Inner, row: AppRow, Owned { keys, issuers, revocations }: Owned, 
             limits,
             origins,
             heartbeat_ms,
+            heartbeat_timeout_ms,
             revocations,
         },
         Err(error) => {
@@ -338,6 +339,7 @@ fn app(inner: &Inner, row: AppRow, Owned { keys, issuers, revocations }: Owned, 
                 limits,
                 origins,
                 heartbeat_ms,
+                heartbeat_timeout_ms,
                 revocations,
             }
         }

@@ -11,9 +11,6 @@ use crate::scope::{Scope, Write};
 use crate::store::Inner;
 use crate::{Store, StoreError, chance};
 
-/// How many expired rows are cleared away by each new one.
-const CLEARED: i64 = 100;
-
 /// What a backend may change of its app: it calls with a key that the data plane has checked.
 #[derive(Clone)]
 pub struct BackendStore {
@@ -40,8 +37,8 @@ impl BackendStore {
     pub async fn revoke(&self, revoked: Revoked, issued_until_ms: u64) -> Result<Revocation, StoreError> {
         let now = self.inner.now();
         let mut write = self.write().await?;
-        self.clear(&mut write, now).await?;
         let (kind, value) = stored(&revoked);
+        self.make_room(&mut write, now, kind, &value).await?;
         self.check_count(&mut write, now, kind, &value).await?;
         let id = RevocationId::new(self.inner.unix_ms(), chance::id_bits());
         let issued_until: DateTime<Utc> = sqlx::query_scalar(
@@ -94,15 +91,29 @@ impl BackendStore {
         Ok(Write { tx, tenant: self.tenant, actor: None, ip: None })
     }
 
-    async fn clear(&self, write: &mut Write, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Lets go of what is in the way of one more: of those that have ended, the first that did. The others stay, for tokens
+    /// that do not say when they were issued.
+    async fn make_room(
+        &self,
+        write: &mut Write,
+        now: DateTime<Utc>,
+        kind: &str,
+        value: &str,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "DELETE FROM revocations WHERE app_id = $1 AND id IN (
-                SELECT id FROM revocations WHERE app_id = $1 AND expires_at <= $2 ORDER BY expires_at LIMIT $3
+            "WITH others AS (
+                SELECT id, expires_at FROM revocations WHERE app_id = $1 AND NOT (kind = $3 AND value = $4)
+             )
+             DELETE FROM revocations WHERE app_id = $1 AND id IN (
+                SELECT id FROM others WHERE expires_at <= $2 ORDER BY expires_at, id
+                LIMIT greatest(0, (SELECT count(*) FROM others) + 1 - $5)
              )",
         )
         .bind(self.app.to_bytes())
         .bind(now)
-        .bind(CLEARED)
+        .bind(kind)
+        .bind(value)
+        .bind(i64::from(REVOCATIONS_MAX))
         .execute(&mut *write.tx)
         .await?;
         Ok(())

@@ -110,7 +110,7 @@ impl Auth {
 async fn first_of(tx: &mut Tx, inner: &Inner, tenant: TenantId) -> Result<(AppRecord, PrintedKey), StoreError> {
     as_member(tx, tenant).await?;
     let app: apps::Row = sqlx::query_as(
-        "SELECT id, tenant_id, name, origins, heartbeat_ms, revision, created_at FROM apps
+        "SELECT id, tenant_id, name, origins, heartbeat_ms, heartbeat_timeout_ms, revision, created_at FROM apps
          WHERE tenant_id = $1 ORDER BY id LIMIT 1",
     )
     .bind(tenant.to_bytes())

@@ -35,15 +35,19 @@ async fn a_change_of_an_app_names_every_wrong_place_and_leaves_what_is_not_named
     let path = format!("/apps/{}", owner.app);
     let change =
         async |version: u64, body: &Value| owner.send_if(Method::PATCH, &path, &format!("\"v{version}\""), body).await;
-    let wrong = json!({ "name": "", "origins": ["https://a.example", "https://b.example/"], "heartbeat_ms": 1 });
-    assert_eq!(places(&change(1, &wrong).await?, "invalid_request")?, ["/name", "/origins/1", "/heartbeat_ms"]);
+    let wrong = json!({ "name": "", "origins": ["https://a.example", "https://b.example/"], "heartbeat_ms": 1, "heartbeat_timeout_ms": 999 });
+    let wrong = places(&change(1, &wrong).await?, "invalid_request")?;
+    assert_eq!(wrong, ["/name", "/origins/1", "/heartbeat_ms", "/heartbeat_timeout_ms"]);
     let renamed = change(1, &json!({ "name": "live", "heartbeat_ms": 5_000 })).await?;
     assert_eq!(renamed.header("etag"), Some("\"v2\""));
     let opened = change(2, &json!({ "origins": ["https://a.example"] })).await?.ok()?;
     assert_eq!((&opened["name"], &opened["heartbeat_ms"]), (&json!("live"), &json!(5_000)));
     assert_eq!(opened["origins"], json!(["https://a.example"]));
+    assert_eq!(opened["heartbeat_timeout_ms"], 5_000, "the interval, until it is set");
+    let opened = change(3, &json!({ "heartbeat_timeout_ms": 1_000 })).await?.ok()?;
+    assert_eq!((&opened["heartbeat_ms"], &opened["heartbeat_timeout_ms"]), (&json!(5_000), &json!(1_000)));
     let read = owner.get(&path).await?;
-    assert_eq!((read.header("etag"), &read.body), (Some("\"v3\""), &opened));
+    assert_eq!((read.header("etag"), &read.body), (Some("\"v4\""), &opened));
     // A client is told the heartbeat as soon as the data plane hears of it.
     harness::eventually("the data plane knows the new heartbeat", async || {
         Ok((owner.connect_anonymous().await?.hello["heartbeat_ms"] == 5_000).then_some(()))

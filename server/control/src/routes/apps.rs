@@ -21,6 +21,7 @@ use crate::state::Control;
 const ORIGINS_MAX: usize = 100;
 const ORIGIN_BYTES_MAX: usize = 255;
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 5_000..=300_000;
+const HEARTBEAT_TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=300_000;
 
 /// List apps
 #[utoipa::path(
@@ -108,7 +109,7 @@ pub(crate) async fn update(
 
 fn checked(request: UpdateApp) -> Result<AppChange, ControlError> {
     let mut checks = Checks::default();
-    let name = request.name.map(|name| checks.name("/name", &name));
+    let name = request.name.as_ref().map(|name| checks.name("/name", name));
     if let Some(origins) = &request.origins {
         if origins.len() > ORIGINS_MAX {
             checks.wrong("/origins", format!("at most {ORIGINS_MAX} origins"));
@@ -118,11 +119,17 @@ fn checked(request: UpdateApp) -> Result<AppChange, ControlError> {
             checks.wrong(format!("/origins/{at}"), detail);
         }
     }
-    if request.heartbeat_ms.is_some_and(|interval| !HEARTBEAT_MS.contains(&interval)) {
-        checks.wrong("/heartbeat_ms", format!("use {} to {}", HEARTBEAT_MS.start(), HEARTBEAT_MS.end()));
+    let UpdateApp { origins, heartbeat_ms, heartbeat_timeout_ms, name: _ } = request;
+    for (pointer, value, range) in [
+        ("/heartbeat_ms", heartbeat_ms, HEARTBEAT_MS),
+        ("/heartbeat_timeout_ms", heartbeat_timeout_ms, HEARTBEAT_TIMEOUT_MS),
+    ] {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            checks.wrong(pointer, format!("use {} to {}", range.start(), range.end()));
+        }
     }
     checks.finish()?;
-    Ok(AppChange { name, origins: request.origins, heartbeat_ms: request.heartbeat_ms })
+    Ok(AppChange { name, origins, heartbeat_ms, heartbeat_timeout_ms })
 }
 
 /// Exactly what a browser sends as `Origin`: lower case, no default port, no path. Anything else would never match.
@@ -150,6 +157,7 @@ pub(crate) fn view(control: &Control, app: AppRecord) -> AppView {
         url: control.app_url(app.id),
         origins: app.origins,
         heartbeat_ms: app.heartbeat_ms,
+        heartbeat_timeout_ms: app.heartbeat_timeout_ms,
         version: app.version,
         created_at: app.created_at,
     }
@@ -199,9 +207,10 @@ mod tests {
             name: Some(String::new()),
             origins: Some(vec!["https://a.example".into(), "https://b.example/".into()]),
             heartbeat_ms: Some(4_999),
+            heartbeat_timeout_ms: Some(300_001),
         };
-        let Err(ControlError::Refused(problem)) = checked(request) else { panic!("three places are wrong") };
+        let Err(ControlError::Refused(problem)) = checked(request) else { panic!("four places are wrong") };
         let places: Vec<&str> = problem.errors.iter().map(|error| &*error.pointer).collect();
-        assert_eq!(places, ["/name", "/origins/1", "/heartbeat_ms"]);
+        assert_eq!(places, ["/name", "/origins/1", "/heartbeat_ms", "/heartbeat_timeout_ms"]);
     }
 }

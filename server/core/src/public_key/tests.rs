@@ -113,3 +113,21 @@ fn a_jwks_gives_the_keys_that_can_verify_and_counts_the_rest() {
     let many = json!({"keys": vec![json!({}); 101]});
     assert_eq!(parse_jwks(many.to_string().as_bytes()), Err(JwksError::TooMany { keys: 101 }));
 }
+
+#[test]
+fn a_point_under_which_anybody_can_sign_is_no_key() {
+    for small in SMALL_ORDER {
+        for side in [0, 0x80] {
+            let mut point = small;
+            point[31] |= side;
+            let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(point), "kid": "k"});
+            assert_eq!(parse(&jwk.to_string()), Err(PublicKeyError::SmallOrder), "{point:02x?}");
+            // RFC 8410 §4: the same point as OpenSSL writes it.
+            let der = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], &point[..]].concat();
+            let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der));
+            assert_eq!(parse(&pem), Err(PublicKeyError::SmallOrder), "{point:02x?}");
+            let set = parse_jwks(json!({"keys": [jwk]}).to_string().as_bytes()).expect("a JWKS");
+            assert_eq!((set.keys.len(), set.skipped), (0, 1));
+        }
+    }
+}

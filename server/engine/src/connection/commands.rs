@@ -84,7 +84,6 @@ impl Connection {
     }
 
     pub(super) fn failed(&mut self, id: u64, error: &NodeError) {
-        self.entry.usage.refused(error);
         self.refuse(Some(id), &error.problem());
     }
 

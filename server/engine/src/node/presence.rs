@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fanfare_core::id::ConnectionId;
 use fanfare_core::permission::decide;
-use fanfare_core::{App, ChannelKey, ChannelName, ErrorCode, Limit, Member, MemberId, Operation, Problem, Subject};
+use fanfare_core::{App, AppStatus, ChannelKey, ChannelName, ErrorCode, Limit, Member, MemberId, Operation, Problem, Subject};
 use fanfare_protocol::native::PresencePage;
 use serde_json::value::RawValue;
 
@@ -198,8 +198,14 @@ impl Node {
         self.memberships.lose(connection, generation, self.clock.monotonic());
     }
 
-    /// Takes those out whose link has been lost for too long, and whose time is over.
+    /// Takes those out whose app is gone, whose link has been lost for too long, and whose time is over.
     pub(super) fn sweep_presence(&self) {
+        for app in self.directory.take_gone() {
+            let forgotten = self.presence.forget(app);
+            if let Some(entry) = self.directory.entry(app) {
+                AppStats::sub(&entry.stats.presence_members, forgotten);
+            }
+        }
         let now = self.clock.monotonic();
         while let Some((connection, membership)) = self.memberships.take_due(now) {
             self.take_out_all(connection, &membership);
@@ -266,6 +272,11 @@ impl Node {
             let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
             let placed =
                 self.put(&caller.entry, &app, &key, (member.clone(), 0, How::Enter, expires_ms)).wait().await?;
+            // Put in after its app went and was forgotten, it would stay for good.
+            if caller.entry.peek().status == AppStatus::Deleted {
+                self.take_out(&caller.entry, &key, &member.id, 0);
+                return Err(NodeError::UnknownApp);
+            }
             member.since_ms = placed.since_ms;
             Ok(member)
         };
@@ -345,7 +356,8 @@ mod tests {
 
     use fanfare_core::permission::ClientSubject;
     use fanfare_core::position::PositionKey;
-    use fanfare_core::{Clock, Effect, Operations, Pattern, Rule, Who, id::RuleId};
+    use fanfare_core::id::{KeyId, RuleId};
+    use fanfare_core::{Capabilities, Clock, Effect, Operations, Pattern, Rule, Who};
 
     use super::*;
     use crate::chance::Chance;
@@ -428,6 +440,36 @@ mod tests {
         assert_eq!(count(&node, &ann), 0);
         node.take_over_presence(&ann, 3);
         assert_eq!(count(&node, &ann), 0, "whoever comes too late enters again");
+    }
+
+    #[tokio::test]
+    async fn whom_a_backend_entered_leaves_with_the_app() {
+        let (node, _) = node();
+        let subject = Subject::Key { id: KeyId::new(1, 1), capabilities: Capabilities::everything() };
+        let backend = Caller { connection: None, subject: Arc::new(subject), ..client(&node, "ann") };
+        let bob = || EnterUser { user: "bob".into(), info: None, data: None, ttl_ms: None };
+        let there = || async {
+            let key = ChannelKey::from_broker(backend.entry.id(), room());
+            let read = Read { after: None, limit: 10, bytes_max: 1_000, listed_max: 10 };
+            node.presence.read(&key, read).wait().await.expect("memory answers").count
+        };
+        let deleted = App { status: AppStatus::Deleted, version: 2, ..App::clone(&backend.entry.app()) };
+        let restored = App { version: 3, ..App::clone(&backend.entry.app()) };
+        let ways: [(&str, &dyn Fn()); 2] = [
+            ("marked", &|| node.directory.upsert(deleted.clone())),
+            ("removed", &|| node.directory.remove(backend.entry.id())),
+        ];
+        for (way, goes) in ways {
+            node.enter_user(&backend, &room(), bob()).await.expect("entered");
+            node.sweep_presence();
+            assert_eq!(there().await, 1, "{way}");
+            goes();
+            node.sweep_presence();
+            assert_eq!((there().await, count(&node, &backend)), (0, 0), "{way}");
+            assert!(node.enter_user(&backend, &room(), bob()).await.is_err(), "{way}");
+            assert_eq!(there().await, 0, "{way}");
+            node.directory.upsert(restored.clone());
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Node {
         self.counted(&caller.entry, outcome)
     }
 
-    /// The revocations in force, in the order of their ids, after this one.
+    /// The revocations that are kept, in the order of their ids, after this one.
     ///
     /// # Errors
     /// When the caller is no key that may `manage` `**`.
@@ -109,10 +109,8 @@ impl Node {
         limit: u32,
     ) -> Result<(Vec<Revocation>, Option<RevocationId>), NodeError> {
         self.counted(&caller.entry, may_manage_all(caller))?;
-        let now_ms = self.clock.unix_ms();
         let app = caller.entry.app();
-        let mut rest =
-            app.revocations.iter().filter(|one| after.is_none_or(|after| one.id > after) && one.ends_ms() > now_ms);
+        let mut rest = app.revocations.iter().filter(|one| after.is_none_or(|after| one.id > after));
         let page: Vec<Revocation> = rest.by_ref().take(limit as usize).cloned().collect();
         let next = page.last().map(|last| last.id).filter(|_| rest.next().is_some());
         Ok((page, next))

@@ -88,11 +88,37 @@ impl Delivery {
         }
     }
 
+    /// Whether nothing is left to be compressed for a client that takes this form. Writing the plain form costs hardly more
+    /// than the socket does.
+    pub(super) fn is_made_for(&self, wire: Wire) -> bool {
+        match wire {
+            Wire::NativeJson | Wire::Events => true,
+            Wire::NativeJsonDeflate { window_bits } => {
+                self.alone
+                    || self.native_json_deflated.get().is_some()
+                    || self.native_json.get().is_some_and(|plain| !fits(plain, window_bits))
+            }
+        }
+    }
+
+    /// Makes the form that a client takes, where no lock is held.
+    pub(super) fn make_for(&self, channel: &ChannelName, wire: Wire) {
+        let _made = self.bytes(channel, wire);
+    }
+
     /// One compressed form serves every window that the whole message fits into.
     fn deflated<'s>(&'s self, plain: &'s Frame, window_bits: u8) -> &'s Frame {
-        let fits = plain.payload_bytes() <= 1 << window_bits || window_bits >= 15;
-        if self.alone || !fits { plain } else { self.native_json_deflated.get_or_init(|| plain.deflated()) }
+        if self.alone || !fits(plain, window_bits) {
+            plain
+        } else {
+            self.native_json_deflated.get_or_init(|| plain.deflated())
+        }
     }
+}
+
+/// Whether nothing in it refers back further than a window reaches.
+const fn fits(plain: &Frame, window_bits: u8) -> bool {
+    window_bits >= 15 || plain.payload_bytes() <= 1 << window_bits
 }
 
 impl Carries for Arc<Delivery> {
@@ -103,20 +129,84 @@ impl Carries for Arc<Delivery> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use fanfare_core::{Data, Draft, Lineage, Position};
+    use std::io::IoSlice;
+    use std::thread;
 
-    #[test]
-    fn each_form_of_a_message_is_made_once_and_shared() {
-        let channel = ChannelName::parse("a").expect("a name");
-        let message = Arc::new(Message {
+    use fanfare_core::id::ConnectionId;
+    use fanfare_core::{App, ChannelKey, ChannelSettings, Data, Draft, Lineage, Position};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::directory::Directory;
+    use crate::hub::Hub;
+    use crate::outbox::{Manner, Outbox};
+    use crate::transport::Sink;
+    use crate::SystemClock;
+
+    fn message() -> Arc<Message> {
+        Arc::new(Message {
             id: "".into(),
             position: Position { lineage: Lineage { epoch: 1, term: 1, nonce: 1 }, seq: 1 },
             time_ms: 0,
             publisher: None,
             origin: None,
             draft: Arc::new(Draft::new(Data::Bytes(vec![b'a'; 1_000].into()))),
+        })
+    }
+
+    /// A socket that takes everything.
+    struct Drain;
+
+    impl Sink for Drain {
+        fn try_write(&mut self, bytes: &[IoSlice<'_>]) -> std::io::Result<usize> {
+            Ok(bytes.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    #[test]
+    fn while_a_message_is_compressed_its_subscribers_outbox_is_free() {
+        let directory = Directory::default();
+        directory.upsert(App::for_tests());
+        let entry = directory.entry(App::for_tests().id).expect("it was put there");
+        let key = ChannelKey::from_broker(entry.id(), ChannelName::parse("a").expect("a name"));
+        let hub = Hub::new(Arc::new(SystemClock::new()), TaskTracker::new());
+        let outbox =
+            Outbox::new(ConnectionId::new(1, 1), Wire::NativeJsonDeflate { window_bits: 15 }, Box::new(Drain));
+        let manner = Manner::of(ChannelSettings::defaults());
+        let ticket = outbox.take_slot(|slot| hub.join(&key, &entry, &outbox, slot), manner, None);
+        let channel = hub.find(&key).expect("joined");
+        let delivery = Arc::new(Delivery::new(message(), Duration::ZERO, Duration::ZERO));
+        thread::scope(|scope| {
+            let (compressing, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            let (delivery, compressing, go_on) = (&delivery, &compressing, &go_on);
+            // Somebody is at compressing it, and takes long.
+            scope.spawn(move || {
+                delivery.native_json_deflated.get_or_init(|| {
+                    compressing.wait();
+                    go_on.wait();
+                    native::push_message(&ChannelName::parse("a").expect("a name"), &delivery.message).deflated()
+                });
+            });
+            compressing.wait();
+            let (outbox, channel) = (&outbox, &channel);
+            let delivering =
+                scope.spawn(move || outbox.deliver(ticket.slot, channel, std::slice::from_ref(delivery)));
+            // Whoever delivers waits for it. However long that is, the outbox answers.
+            for _ in 0..1_000 {
+                assert_eq!(outbox.waiting(), 0);
+                thread::yield_now();
+            }
+            assert!(!delivering.is_finished());
+            go_on.wait();
         });
+    }
+
+    #[test]
+    fn each_form_of_a_message_is_made_once_and_shared() {
+        let channel = ChannelName::parse("a").expect("a name");
+        let message = message();
         let wide = Wire::NativeJsonDeflate { window_bits: 15 };
         let narrow = Wire::NativeJsonDeflate { window_bits: 9 };
         let shared = Delivery::new(Arc::clone(&message), Duration::ZERO, Duration::ZERO);

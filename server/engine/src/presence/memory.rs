@@ -290,6 +290,29 @@ impl Presence for MemoryPresence {
         }
     }
 
+    fn forget(&self, app: AppId) -> u64 {
+        let mut forgotten = 0;
+        // Most apps that go had no room, and rooms of all others are not looked through for them.
+        if !self.apps.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&app) {
+            return forgotten;
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let Shard { rooms, expiries } = &mut *shard;
+            rooms.retain(|channel, room| {
+                if channel.app() != app {
+                    return true;
+                }
+                for member in room.members.keys().cloned().collect::<Vec<_>>() {
+                    self.take_out(channel, room, expiries, &member);
+                    forgotten += 1;
+                }
+                !room.is_empty()
+            });
+        }
+        forgotten
+    }
+
     fn sweep(&self, now_ms: u64) -> Vec<ChannelKey> {
         let mut gone = Vec::new();
         for shard in &self.shards {

@@ -272,3 +272,24 @@ async fn a_shorter_heartbeat_is_kept_by_connections_that_are_there() {
         assert_eq!(link.take(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_probe_is_answered_within_its_own_time() {
+    for (timeout_ms, quiet_s, lost_s) in [(10_000, 9, 1), (60_000, 59, 1)] {
+        let mut world = World::new(68);
+        let link = world.client().await;
+        world.change(|app| (app.heartbeat_ms, app.heartbeat_timeout_ms) = (30_000, timeout_ms));
+        settle().await;
+        for (advance, expected) in [
+            (29, vec![]),
+            (2, vec![Got::Ping]),
+            (quiet_s, vec![]),
+            (lost_s, vec![Got::Close(4201, "heartbeat_timeout".into())]),
+        ] {
+            world.clock.advance(Duration::from_secs(advance));
+            world.node.tick();
+            settle().await;
+            assert_eq!(link.take(), expected, "{timeout_ms} ms, {advance} s later");
+        }
+    }
+}

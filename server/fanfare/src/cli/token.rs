@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
-use fanfare_core::{Capabilities, Clock as _, Operation, Operations, Pattern};
+use fanfare_core::public_key::is_kid;
+use fanfare_core::{Capabilities, Clock as _, Operation, Operations, Pattern, TokenAlgorithm};
 use fanfare_engine::SystemClock;
 use serde_json::{Map, Value, json};
 
@@ -156,6 +157,7 @@ fn inspect(arguments: &Inspect) -> Result<()> {
     let mut explained = explain(&parts, token.len(), SystemClock::new().unix_ms() / 1_000);
     let kid = parts.header.get("kid").and_then(Value::as_str);
     let signature = match &key {
+        _ if is_issued(&parts) => "not checked: an issuer's keys are the server's to know",
         None => "not checked: set FANFARE_KEY to the key that signed it",
         Some(key) if kid != Some(key.id.to_string().as_str()) => "not checked: FANFARE_KEY is another key than `kid`",
         Some(key) if parts.is_signed_by(key) => "valid",
@@ -211,11 +213,22 @@ fn header(parts: &Parts, explained: &mut Explained) {
     let text = |name: &str| parts.header.get(name).and_then(Value::as_str);
     let (alg, kid) = (text("alg").unwrap_or("nothing"), text("kid").unwrap_or("no key"));
     explained.lines.push(("signed by", format!("{kid} with {alg}")));
-    if alg != "HS256" {
-        explained.faults.push(format!("`alg` is {alg}; a key's tokens are HS256"));
-    }
-    if kid.parse::<fanfare_core::id::KeyId>().is_err() {
-        explained.faults.push("`kid` is not the id of a key (key_…)".to_owned());
+    if is_issued(parts) {
+        if parts.header.get("kid").is_some_and(|kid| !kid.as_str().is_some_and(is_kid)) {
+            explained.faults.push("`kid` is not 1 to 64 characters of letters, digits and - _ + / =".to_owned());
+        }
+        match parts.claims.get("iss").and_then(Value::as_str) {
+            Some(iss) => explained.lines.push(("issuer", format!("{iss}, if the app has it with this key"))),
+            None => explained.faults.push("`iss` is missing: an issuer's tokens name it".to_owned()),
+        }
+    } else {
+        if alg != "HS256" {
+            let others = TokenAlgorithm::ALL.map(TokenAlgorithm::as_str).join(", ");
+            explained.faults.push(format!("`alg` is {alg}; a key's tokens are HS256, an issuer's {others}"));
+        }
+        if kid.parse::<fanfare_core::id::KeyId>().is_err() {
+            explained.faults.push("`kid` is not the id of a key (key_…)".to_owned());
+        }
     }
     if parts.header.get("typ").is_some_and(|typ| typ != "JWT" && typ != "ff-ct+jwt") {
         explained.faults.push("`typ` is neither absent, JWT nor ff-ct+jwt".to_owned());
@@ -225,6 +238,12 @@ fn header(parts: &Parts, explained: &mut Explained) {
             explained.faults.push(format!("the header `{name}` is refused"));
         }
     }
+}
+
+/// Whether it says that an issuer signed it, and not one of the app's keys.
+fn is_issued(parts: &Parts) -> bool {
+    let alg = parts.header.get("alg").and_then(Value::as_str);
+    TokenAlgorithm::ALL.iter().any(|algorithm| alg == Some(algorithm.as_str()))
 }
 
 fn times(claims: &Value, now_s: u64, explained: &mut Explained) {
@@ -341,6 +360,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use fanfare_core::id::KeyId;
     use fanfare_core::secret::{KeySecret, PrintedKey};
@@ -387,6 +409,36 @@ mod tests {
         }
         for text in ["", "a.b", "a.b.c", "e30.e30", "e30.W10.c2ln"] {
             assert!(Parts::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_an_issuer_is_no_fault() {
+        let token = |header: &Value, claims: &Value| {
+            let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode([7; 64]))
+        };
+        let explained = |header: Value, claims: Value| {
+            let token = token(&header, &claims);
+            explain(&Parts::read(&token).expect("our own"), token.len(), 1_000)
+        };
+        let claims = json!({"iss": "https://id.example", "iat": 990, "exp": 2_000, "sub": "ann"});
+        for alg in ["ES256", "EdDSA", "RS256"] {
+            for header in [json!({"alg": alg, "kid": "2024-a+b/c=", "typ": "JWT"}), json!({"alg": alg})] {
+                let explained = explained(header, claims.clone());
+                assert_eq!(explained.faults, Vec::<String>::new(), "{alg}");
+                assert!(explained.lines.iter().any(|(label, text)| *label == "issuer" && text.contains("id.example")));
+            }
+        }
+        for (header, claims, fault) in [
+            (json!({"alg": "ES384"}), claims.clone(), "an issuer's ES256, EdDSA, RS256"),
+            (json!({"alg": "none", "kid": KeyId::new(1, 1)}), claims.clone(), "`alg` is none"),
+            (json!({"alg": "ES256", "kid": "../x"}), claims.clone(), "`kid` is not 1 to 64"),
+            (json!({"alg": "ES256", "jku": "https://x"}), claims.clone(), "`jku` is refused"),
+            (json!({"alg": "RS256", "kid": "k"}), json!({"exp": 2_000}), "`iss` is missing"),
+        ] {
+            let faults = explained(header, claims).faults;
+            assert!(faults.iter().any(|said| said.contains(fault)), "{fault}: {faults:?}");
         }
     }
 

@@ -179,6 +179,9 @@ struct StoredApp {
     limits: Limits,
     origins: Vec<Box<str>>,
     heartbeat_ms: u32,
+    /// Absent in files of before it was a setting of its own.
+    #[serde(default)]
+    heartbeat_timeout_ms: Option<u32>,
     /// Absent in files of before there were any.
     #[serde(default)]
     revocations: Vec<Revocation>,
@@ -280,6 +283,7 @@ impl From<&App> for StoredApp {
             limits: app.limits.clone(),
             origins: app.origins.clone(),
             heartbeat_ms: app.heartbeat_ms,
+            heartbeat_timeout_ms: Some(app.heartbeat_timeout_ms),
             revocations: app.revocations.iter().cloned().collect(),
         }
     }
@@ -299,6 +303,7 @@ impl From<StoredApp> for App {
             limits: app.limits,
             origins: app.origins,
             heartbeat_ms: app.heartbeat_ms,
+            heartbeat_timeout_ms: app.heartbeat_timeout_ms.unwrap_or(app.heartbeat_ms),
             revocations: Revocations::new(app.revocations),
         }
     }

@@ -54,6 +54,9 @@ pub(super) enum FetchError {
     /// Not a JWKS.
     #[error(transparent)]
     Document(#[from] JwksError),
+    /// The fetch itself broke, which is ours to mend.
+    #[error("the fetch failed inside the server; it is made again")]
+    Broken,
     /// No key in it.
     #[error("the JWKS has no key that can verify tokens: ES256, EdDSA or RS256 of at least 2048 bits, with a kid")]
     Empty,
