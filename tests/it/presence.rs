@@ -1,5 +1,7 @@
 //! Who is present: told to those who watch, listed to those who ask, and true of every connection.
 
+mod notices;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

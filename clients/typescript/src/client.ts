@@ -6,9 +6,10 @@ import { Emitter } from "./emitter.js";
 import { clientError, FanfareError } from "./errors.js";
 import type { Answer, Command, SocketClass } from "./link.js";
 import type { Message } from "./message.js";
-import type { CommandKind, Inbound, Limits, Notice } from "./protocol.js";
+import type { CommandKind, Inbound, Limits, Notice, Occupancy } from "./protocol.js";
 import { Presence } from "./presence.js";
 import { Queue } from "./queue.js";
+import { type JoinLeave, readJoinLeave } from "./roster.js";
 import { Session, type State, type StateChange } from "./session.js";
 import type { Gap } from "./delivery.js";
 import { type Port, type Start, Subscription } from "./subscription.js";
@@ -20,6 +21,10 @@ export interface Events {
   gap: Gap;
   /** A message that no handler listens to, of a channel that the app's backend has subscribed for this client. */
   message: Message;
+  /** Who joined or left a subscribed channel whose settings have that told. */
+  joinLeave: JoinLeave;
+  /** How many are on a subscribed channel whose settings have that told. */
+  occupancy: Occupancy;
   /** What the server finds worth telling: `token_expiring`, `limit_near`. */
   notice: Notice;
   /** What no promise tells: a failed handler or token provider, a subscription that ended. Else on the console. */
@@ -201,7 +206,7 @@ export class Fanfare {
 
   #push(push: Inbound, size: number): void {
     const { msg, recovery, gap, subscribed, presence, unsubscribed, presence_ended: ended } = push;
-    const { reconnect, notice, error } = push;
+    const { reconnect, notice, error, join_leave: joinLeave, occupancy } = push;
     if (msg !== undefined) this.#subscriptions.get(msg.channel)?.onMessage(msg, size);
     else if (recovery !== undefined) this.#subscriptions.get(recovery.channel)?.onRecovery(recovery);
     else if (gap !== undefined) this.#subscriptions.get(gap.channel)?.onGap(gap.from, gap.to, gap.dropped);
@@ -209,6 +214,8 @@ export class Fanfare {
       const { channel } = subscribed;
       (this.#subscriptions.get(channel) ?? this.#subscribe(channel, {})).onSubscribed(subscribed);
     } else if (presence !== undefined) this.#presences.get(presence.channel)?.onPush(presence);
+    else if (joinLeave !== undefined) this.#events.emit("joinLeave", readJoinLeave(joinLeave));
+    else if (occupancy !== undefined) this.#events.emit("occupancy", occupancy);
     else if (unsubscribed !== undefined) {
       const { channel, error } = unsubscribed;
       this.#subscriptions.get(channel)?.onUnsubscribed(new FanfareError(error, { channel }));

@@ -108,6 +108,25 @@ export interface WirePresence {
   left?: WireMember[];
 }
 
+/** Who joined and left, for subscriptions that did not ask for presence. Without either list some did who are not named. */
+export interface WireJoinLeave {
+  channel: string;
+  version: number;
+  count: number;
+  from?: number;
+  joined?: WireMember[];
+  left?: WireMember[];
+}
+
+/** How many are on a channel whose settings have that told. */
+export interface Occupancy {
+  readonly channel: string;
+  readonly subscribers: number;
+  readonly members: number;
+  /** The version of the channel's presence that has so many members. */
+  readonly version: number;
+}
+
 /** One frame from the server; fields and pushes that this version does not know are ignored. */
 export interface Inbound {
   id?: number;
@@ -121,6 +140,8 @@ export interface Inbound {
   notice?: Notice;
   gap?: { channel: string; from: string; to: string; dropped: number };
   presence?: WirePresence;
+  join_leave?: WireJoinLeave;
+  occupancy?: Occupancy;
   presence_ended?: { channel: string; what: "membership" | "updates"; error: Problem };
 }
 

@@ -1,4 +1,4 @@
-import type { WireMember, WirePresence } from "./protocol.js";
+import type { WireJoinLeave, WireMember, WirePresence } from "./protocol.js";
 
 /** Somebody who is present. */
 export interface Member<T = unknown> {
@@ -18,6 +18,26 @@ export interface Member<T = unknown> {
 export interface PresenceEvent<T = unknown> {
   readonly action: "present" | "enter" | "update" | "leave";
   readonly member: Member<T>;
+}
+
+/** Who joined a channel's presence and who left, where its settings have every subscriber told. */
+export interface JoinLeave {
+  readonly channel: string;
+  /** The version of the channel's presence with these changes. */
+  readonly version: number;
+  /** How many members there are now. */
+  readonly count: number;
+  readonly joined: Member[];
+  /** Of these only `connection` and `user` are known. */
+  readonly left: Member[];
+  /** Whether that is all: `false` where some came or went who are not named, being too many or missed. */
+  readonly complete: boolean;
+}
+
+/** Reads a push. */
+export function readJoinLeave({ channel, version, count, joined, left }: WireJoinLeave): JoinLeave {
+  const complete = joined !== undefined || left !== undefined;
+  return { channel, version, count, joined: (joined ?? []).map(read), left: (left ?? []).map(read), complete };
 }
 
 /** What the roster asks for: the members from the beginning, or the page after one. */

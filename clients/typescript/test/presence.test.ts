@@ -235,3 +235,24 @@ test("closing ends memberships and listeners, and leaves nothing running", async
   push(socket, { version: 7, count: 1, members: [member("a")] });
   assert.deepEqual([heard, unhandled, world.clock.timers], [[], [], 0]);
 });
+
+test("who joins and leaves, and how many there are, is told where a channel's settings have it told", async () => {
+  const world = new World();
+  const heard: unknown[] = [];
+  world.ff.on("joinLeave", ({ joined, left, complete, ...rest }) =>
+    heard.push([joined.map(({ user }) => user), left.map(({ connection }) => connection), complete, rest]),
+  );
+  world.ff.on("occupancy", (occupancy) => heard.push(occupancy));
+  void world.ff.channel("room:9").subscribe(() => {});
+  const socket = await world.connect();
+  socket.subscribed();
+  const channel = "room:9";
+  socket.say({ join_leave: { channel, from: 7, version: 9, count: 2, joined: [{ user: "ann", since: 1 }], left: [{ connection: "b" }] } });
+  socket.say({ occupancy: { channel, subscribers: 3, members: 2, version: 9 } });
+  socket.say({ join_leave: { channel, version: 20_008, count: 20_001 } });
+  assert.deepEqual(heard, [
+    [["ann"], ["b"], true, { channel, version: 9, count: 2 }],
+    { channel, subscribers: 3, members: 2, version: 9 },
+    [[], [], false, { channel, version: 20_008, count: 20_001 }],
+  ]);
+});

@@ -10,13 +10,16 @@ import { test } from "node:test";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 const PROGRAM = `
-import { Fanfare, FanfareError, type Gap, type Message, type Published, type State } from "@fanfare/client";
+import { Fanfare, FanfareError, type Gap, type JoinLeave, type Message, type Occupancy, type Published } from "@fanfare/client";
+import type { State } from "@fanfare/client";
 import { FanfareProvider, useMessages, usePresence, useSubscription } from "@fanfare/client/react";
 
 const ff: Fanfare = new Fanfare("https://live.example/v1/apps/app_1", { token: async () => "t", queueMax: 10 });
 const state: State = ff.state;
 const off: () => void = ff.on("state", ({ reason }) => reason?.code);
 ff.on("notice", (notice) => notice.kind.length);
+ff.on("joinLeave", ({ joined, complete }: JoinLeave) => complete && joined[0]?.user?.length);
+ff.on("occupancy", ({ subscribers, members }: Occupancy) => subscribers + members);
 const room = ff.channel("room:9");
 interface Greeting { text: string }
 void room.subscribe<Greeting>((message: Message<Greeting>) => message.data.text, {

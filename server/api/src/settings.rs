@@ -42,6 +42,14 @@ pub struct ChannelSetting {
     /// Whether clients may enter presence and see who is there.
     #[schema(default = true, required = false)]
     pub presence: bool,
+    /// Whether subscribers are told who joins its presence and who leaves, without asking; those who may see who is there.
+    #[schema(default = false, required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub join_leave: bool,
+    /// Whether subscribers are told how many are subscribed and present, at most once a second.
+    #[schema(default = false, required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub occupancy: bool,
     /// Whether a publisher that subscribes too receives its own messages.
     #[schema(default = true, required = false)]
     pub echo: bool,
@@ -100,12 +108,15 @@ mod tests {
     fn the_documented_shape_is_the_real_one() {
         let defaults = ChannelSettings::defaults();
         let rate = LimitValue::rate(10, 30);
-        let full = ChannelSettings { message_bytes: Some(1), publish_rate: Some(rate), ..defaults.clone() };
+        let noticed = ChannelSettings { join_leave: true, occupancy: true, ..defaults.clone() };
+        let full = ChannelSettings { message_bytes: Some(1), publish_rate: Some(rate), ..noticed };
         for real in [defaults, &full] {
             let shape = ChannelSetting {
                 pattern: real.pattern.clone(),
                 history: real.history,
                 presence: real.presence,
+                join_leave: real.join_leave,
+                occupancy: real.occupancy,
                 echo: real.echo,
                 slow: real.slow,
                 message_bytes: real.message_bytes,

@@ -79,6 +79,12 @@ pub struct ChannelSettings {
     /// Whether clients may enter presence and see who is there.
     #[serde(default = "yes")]
     pub presence: bool,
+    /// Whether subscribers are told who joins its presence and who leaves, without asking.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub join_leave: bool,
+    /// Whether subscribers are told how many are subscribed and present.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub occupancy: bool,
     /// Whether a publisher that subscribes too receives its own messages.
     #[serde(default = "yes")]
     pub echo: bool,
@@ -128,6 +134,8 @@ impl ChannelSettings {
             pattern: Pattern::parse("**").expect("`**` is a pattern"),
             history: History::default(),
             presence: true,
+            join_leave: false,
+            occupancy: false,
             echo: true,
             slow: SlowPolicy::Recover,
             message_bytes: None,

@@ -35,7 +35,7 @@ use crate::turn;
 pub use delivery::{Delivery, Wire};
 pub(crate) use page::{Ticket, Turn, Wanted};
 use presence::Watching;
-pub(crate) use presence::{PresencePush, Told};
+pub(crate) use presence::{Members, PresencePush, Tidings, Told, Wants, Watched};
 pub(crate) use signal::{Signal, Signals};
 pub(crate) use slot::Freed;
 use slot::Slot;
@@ -331,8 +331,9 @@ impl Outbox {
         let mut state = self.state();
         let ticket = state.ticket(slot);
         let reading = Some(ticket.read);
-        let watching = Watching::No;
-        state.slots[slot as usize] = Some(Box::new(Slot { channel, member, manner, watching, reading, cursor }));
+        let (watching, occupancy) = (Watching::No, false);
+        state.slots[slot as usize] =
+            Some(Box::new(Slot { channel, member, manner, watching, occupancy, reading, cursor }));
         ticket
     }
 

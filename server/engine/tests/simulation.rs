@@ -6,6 +6,8 @@ mod limits;
 mod link;
 #[path = "simulation/node.rs"]
 mod node;
+#[path = "simulation/notices.rs"]
+mod notices;
 #[path = "simulation/presence.rs"]
 mod presence;
 #[path = "simulation/pressure.rs"]

@@ -23,9 +23,10 @@ pub use parse::{
     COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, PRESENCE_LIMIT_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse,
 };
 pub use write::{
-    Gap, GapReason, Hello, HistoryOk, PresenceDiff, PresenceEnded, PresencePage, PublishedOk, Recovery, Reply,
-    SubscribedOk, error, push_gap, push_limit_near, push_message, push_presence, push_presence_diff,
-    push_presence_ended, push_reconnect, push_recovery, push_token_expiring, push_unsubscribed, reply,
+    Gap, GapReason, Hello, HistoryOk, Occupancy, PresenceDiff, PresenceEnded, PresencePage, PublishedOk, Recovery,
+    Reply, SubscribedOk, error, push_gap, push_join_leave, push_join_leave_missed, push_limit_near, push_message,
+    push_occupancy, push_presence, push_presence_diff, push_presence_ended, push_reconnect, push_recovery,
+    push_token_expiring, push_unsubscribed, reply,
 };
 
 pub use crate::draft::Publication as Publish;

@@ -20,6 +20,8 @@ pub(super) struct Fields {
     pub(super) burst: RwSignal<String>,
     pub(super) idempotency_s: RwSignal<String>,
     pub(super) presence: RwSignal<bool>,
+    pub(super) join_leave: RwSignal<bool>,
+    pub(super) occupancy: RwSignal<bool>,
     pub(super) echo: RwSignal<bool>,
     pub(super) compression: RwSignal<bool>,
 }
@@ -39,6 +41,8 @@ impl Fields {
             burst: text(one.publish_rate.map(|rate| rate.burst)),
             idempotency_s: RwSignal::new(seconds(one.idempotency_ms)),
             presence: RwSignal::new(one.presence),
+            join_leave: RwSignal::new(one.join_leave),
+            occupancy: RwSignal::new(one.occupancy),
             echo: RwSignal::new(one.echo),
             compression: RwSignal::new(one.compression),
         }
@@ -68,6 +72,8 @@ impl Fields {
                 pattern,
                 history,
                 presence: self.presence.get_untracked(),
+                join_leave: self.join_leave.get_untracked(),
+                occupancy: self.occupancy.get_untracked(),
                 echo: self.echo.get_untracked(),
                 slow: self.slow.get_untracked(),
                 message_bytes,

@@ -172,6 +172,8 @@ fn Switches(fields: Fields) -> impl IntoView {
             <legend class="field-label">"Switches"</legend>
             <div class="check-row">
                 {switch(fields.presence, "Presence")}
+                {switch(fields.join_leave, "Subscribers hear who joins and leaves")}
+                {switch(fields.occupancy, "Subscribers hear how many there are")}
                 {switch(fields.echo, "Publishers receive their own messages")}
                 {switch(fields.compression, "Compression")}
             </div>

@@ -293,9 +293,7 @@ impl Connection {
             })
         });
         self.turned(outcome);
-        if opening.presence {
-            self.watch_presence(ticket.slot, &opening.key);
-        }
+        self.watch_presence(ticket.slot, &opening.key, opening.presence);
     }
 
     /// Hands out the next page of a subscription that catches up.

@@ -8,6 +8,7 @@ use super::{Connection, Done};
 use crate::broker::Pending;
 use crate::error::NodeError;
 use crate::node::{self, EnterClient, PresenceQuery};
+use crate::outbox::{Members, Wants, Watched};
 use crate::presence::{Generation, How};
 
 /// Whether a connection that is closed so has no right to come back as it was: it leaves at once, without a grace.
@@ -72,15 +73,38 @@ impl Connection {
         self.node.leave_client(&self.entry, (self.outbox.id(), self.generation()), channel)
     }
 
-    /// A subscription that asked for presence is made. The right to it is judged again: it may be gone since.
-    pub(super) fn watch_presence(&mut self, slot: u32, key: &ChannelKey) {
-        match self.judge(key.channel(), node::may_see) {
-            Ok(key) => self.node.watch_presence(&self.entry, &key, &self.outbox, slot),
-            Err(error) => self.tell_ended(key.channel(), PresenceEnded::Updates, &error),
+    /// A subscription is made, and may be told of who is on its channel. The right to what it asked for is judged again: it
+    /// may be gone since.
+    pub(super) fn watch_presence(&mut self, slot: u32, key: &ChannelKey, asked: bool) {
+        let (wants, refused) = self.wants(key.channel(), asked);
+        if let Some(error) = refused {
+            self.tell_ended(key.channel(), PresenceEnded::Updates, &error);
+        }
+        if !wants.is_nothing()
+            && let Some(channel) = self.node.hub.find(key)
+        {
+            self.node.watch_presence(&self.entry, &channel, (&self.outbox, slot), wants);
         }
     }
 
-    /// Looks again at every membership and at everything that is watched.
+    /// What a subscription is told of who is on its channel: what it asked for, and what the channel's settings say; and why
+    /// it is not told what it asked for.
+    fn wants(&self, channel: &ChannelName, asked: bool) -> (Wants, Option<NodeError>) {
+        let app = self.entry.peek();
+        let settings = app.settings_of(channel);
+        // Fanfare's own channels have no settings of the app's.
+        let (join_leave, occupancy) =
+            if channel.is_reserved() { (false, false) } else { (settings.join_leave, settings.occupancy) };
+        if !asked && !join_leave {
+            return (Wants { members: Members::None, occupancy }, None);
+        }
+        match self.judge(channel, node::may_see) {
+            Ok(_) => (Wants { members: if asked { Members::All } else { Members::Joins }, occupancy }, None),
+            Err(error) => (Wants { members: Members::None, occupancy }, Some(error).filter(|_| asked)),
+        }
+    }
+
+    /// Looks again at every membership and at everything that subscriptions are told.
     pub(super) fn recheck_presence(&mut self) {
         let mut ended = Vec::new();
         for channel in self.node.memberships.channels(self.outbox.id(), self.generation()) {
@@ -88,10 +112,12 @@ impl Connection {
                 ended.push((channel, PresenceEnded::Membership, error));
             }
         }
-        for (slot, channel) in self.outbox.watching() {
-            if let Err(error) = self.judge(channel.name(), node::may_see) {
-                self.outbox.unwatch(slot);
-                self.node.watches.unwatch(channel.key(), &self.outbox);
+        for Watched { slot, channel, wants: before } in self.outbox.watched() {
+            let (wants, refused) = self.wants(channel.name(), before.members == Members::All);
+            if wants != before {
+                self.node.watch_presence(&self.entry, &channel, (&self.outbox, slot), wants);
+            }
+            if let Some(error) = refused {
                 ended.push((channel.name().clone(), PresenceEnded::Updates, error));
             }
         }

@@ -16,7 +16,8 @@ use crate::broker::Pending;
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
-use crate::outbox::Outbox;
+use crate::hub::Channel;
+use crate::outbox::{Outbox, Wants};
 use crate::presence::{Generation, How, Membership, NotEntered, Placed, Put, Read};
 use crate::stats::AppStats;
 
@@ -337,10 +338,20 @@ impl Node {
         }
     }
 
-    /// Has a subscription told of presence, a page first.
-    pub(crate) fn watch_presence(&self, entry: &Arc<AppEntry>, key: &ChannelKey, outbox: &Arc<Outbox>, slot: u32) {
-        outbox.watch(slot);
-        self.watches.watch(entry, key, outbox, slot);
+    /// Has a subscription told of who is on its channel, as it wants from now on.
+    pub(crate) fn watch_presence(
+        &self,
+        entry: &Arc<AppEntry>,
+        channel: &Arc<Channel>,
+        (outbox, slot): (&Arc<Outbox>, u32),
+        wants: Wants,
+    ) {
+        outbox.watch(slot, wants);
+        if wants.is_nothing() {
+            self.watches.unwatch(channel.key(), outbox);
+        } else {
+            self.watches.watch(entry, channel, (outbox, slot), wants);
+        }
     }
 
     /// Tells watchers what has changed. [`Node::run`] calls it five times a second.

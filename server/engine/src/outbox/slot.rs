@@ -12,8 +12,10 @@ pub(super) struct Slot {
     pub(super) channel: Arc<Channel>,
     pub(super) member: u32,
     pub(super) manner: Manner,
-    /// Whether it is told of presence.
+    /// What it is told of members, and how far.
     pub(super) watching: Watching,
+    /// Whether it is told how many there are.
+    pub(super) occupancy: bool,
     /// Which read its page comes from; there is one at a time.
     pub(super) reading: Option<u32>,
     pub(super) cursor: Subscription<Arc<Delivery>>,
@@ -24,13 +26,13 @@ pub(super) struct Slot {
 pub(crate) struct Freed {
     pub(crate) channel: Arc<Channel>,
     pub(crate) member: u32,
-    /// Whether it was told of presence.
+    /// Whether it was told of who is on its channel.
     pub(crate) watched: bool,
 }
 
 impl Slot {
     pub(super) fn freed(self) -> Freed {
-        let watched = self.watching != Watching::No;
+        let watched = !self.wants().is_nothing();
         Freed { channel: self.channel, member: self.member, watched }
     }
 }

@@ -33,11 +33,19 @@ pub(crate) struct Manner {
     pub(super) echo: bool,
     pub(super) slow: SlowPolicy,
     compression: bool,
+    join_leave: bool,
+    occupancy: bool,
 }
 
 impl Manner {
     pub(crate) const fn of(settings: &ChannelSettings) -> Self {
-        Self { echo: settings.echo, slow: settings.slow, compression: settings.compression }
+        let ChannelSettings { echo, slow, compression, join_leave, occupancy, .. } = *settings;
+        Self { echo, slow, compression, join_leave, occupancy }
+    }
+
+    /// Whether subscribers are told of who is on the channel without asking.
+    pub(super) const fn has_notices(self) -> bool {
+        self.join_leave || self.occupancy
     }
 
     /// Whether what the socket does not take waits where it can still be let go.

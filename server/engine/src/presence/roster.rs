@@ -112,6 +112,11 @@ impl Roster {
         self.anew || !self.touched.is_empty()
     }
 
+    /// Whether the count of a crowded channel is another than was told.
+    pub(super) const fn is_untold(&self) -> bool {
+        self.told != self.version
+    }
+
     /// The version known.
     pub(super) const fn version(&self) -> u64 {
         self.version

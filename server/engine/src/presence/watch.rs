@@ -3,6 +3,10 @@
 //! A channel that somebody watches has one roster. Every [`BATCH`] what has changed is told to all its watchers, encoded
 //! once; newcomers are told everything at once. One telling of a channel runs at a time, so that nobody is told a change
 //! before the page it changes. Nothing here is locked while an outbox is.
+//!
+//! Some ask to watch; others are told because the channel's settings say so: who joins and leaves without a page before it,
+//! and how many there are. What these could not take they are owed: a word that something was missed, and the count as it
+//! is by then.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,14 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fanfare_core::{ChannelKey, Limit};
-use fanfare_protocol::native::PresencePage;
+use fanfare_protocol::native::{Occupancy, PresenceDiff, PresencePage};
 use tokio_util::task::TaskTracker;
 
 use super::roster::{Roster, Telling};
 use super::{Change, Hear, Page, Presence, PresenceError, Read};
 use crate::broker::Pending;
 use crate::directory::AppEntry;
-use crate::outbox::{Outbox, PresencePush, Told};
+use crate::hub::Channel;
+use crate::outbox::{Members, Outbox, PresencePush, Tidings, Told, Wants};
 use crate::stats::AppStats;
 
 /// How long changes are collected.
@@ -30,8 +35,9 @@ const CHUNK: usize = 256;
 /// Members and bytes of the page that a watcher is told first.
 const PAGE_MEMBERS: usize = 1_000;
 const PAGE_BYTES: usize = 128 * 1024;
-/// A crowded channel's count is told each so many batches: it is told to many.
-const CROWDED_BATCHES: u8 = 5;
+/// The count of a crowded channel, and how many are on one whose settings want that, are told once in so many batches:
+/// they are told to many.
+const COUNT_BATCHES: u8 = 5;
 
 type Shard = HashMap<ChannelKey, Arc<Watch>>;
 
@@ -48,7 +54,7 @@ pub(crate) struct Watches {
 
 /// One channel and its watchers.
 pub(crate) struct Watch {
-    key: ChannelKey,
+    channel: Arc<Channel>,
     entry: Arc<AppEntry>,
     state: Mutex<State>,
 }
@@ -66,6 +72,8 @@ struct State {
     watchers: HashMap<WatcherId, Watcher>,
     /// Those that were not told anything yet, or could not take the last telling: they wait for a page.
     waiting: Vec<WatcherId>,
+    /// Those that could not take notices which they did not ask for.
+    owed: Vec<WatcherId>,
     /// Whether somebody tells just now.
     running: bool,
     /// Whether it is among the dirty.
@@ -74,6 +82,9 @@ struct State {
     unread: bool,
     /// Batches since the count of a crowded channel was told.
     batches: u8,
+    /// How many there were when that was told last, and batches since.
+    occupancy: Option<(Occupancy, Arc<PresencePush>)>,
+    occupancy_batches: u8,
     /// The page that was encoded last: newcomers of one version share it.
     page: Option<(u64, Arc<PresencePush>)>,
 }
@@ -82,12 +93,20 @@ struct State {
 struct Watcher {
     outbox: Arc<Outbox>,
     slot: u32,
+    wants: Wants,
 }
 
 /// What is told in one turn, and to whom.
 struct Turn {
-    pushes: Vec<Arc<PresencePush>>,
+    tidings: Tidings,
     watchers: Vec<(WatcherId, Watcher)>,
+}
+
+/// What a batch of a channel comes to.
+struct Batch {
+    turn: Option<Turn>,
+    /// Whether there is more to tell that is not due yet.
+    more: bool,
 }
 
 /// A page is read by somebody who is told of changes.
@@ -117,16 +136,35 @@ impl Watches {
         self.shard(key).get(key).cloned()
     }
 
-    /// Adds a watcher, whose slot is ready for it, and tells it who is there.
-    pub(crate) fn watch(self: &Arc<Self>, entry: &Arc<AppEntry>, key: &ChannelKey, outbox: &Arc<Outbox>, slot: u32) {
+    /// Adds a watcher, whose slot is ready for it, or has one be told something else; tells it who is there, if it wants to
+    /// know.
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        entry: &Arc<AppEntry>,
+        channel: &Arc<Channel>,
+        (outbox, slot): (&Arc<Outbox>, u32),
+        wants: Wants,
+    ) {
+        let (key, id) = (channel.key(), id(outbox));
         let (watch, is_new) = {
             let mut shard = self.shard(key);
             let is_new = !shard.contains_key(key);
-            let watch = shard.entry(key.clone()).or_insert_with(|| Watch::new(key, entry));
+            let watch = shard.entry(key.clone()).or_insert_with(|| Watch::new(channel, entry));
             // Under the shard's lock whoever goes last cannot take the watch away.
             let mut state = watch.state();
-            state.watchers.insert(id(outbox), Watcher { outbox: Arc::clone(outbox), slot });
-            state.waiting.push(id(outbox));
+            let before = state.watchers.insert(id, Watcher { outbox: Arc::clone(outbox), slot, wants });
+            let had = before.map_or(Members::None, |before| before.wants.members);
+            if wants.members != Members::All {
+                state.waiting.retain(|waiting| *waiting != id);
+            } else if had != Members::All {
+                state.waiting.push(id);
+            }
+            if wants.occupancy {
+                if wants.members != Members::All {
+                    state.owed.push(id);
+                }
+                self.mark(watch, &mut state);
+            }
             drop(state);
             (Arc::clone(watch), is_new)
         };
@@ -150,7 +188,11 @@ impl Watches {
             let mut state = watch.state();
             state.watchers.remove(&id(outbox));
             state.waiting.retain(|waiting| *waiting != id(outbox));
+            state.owed.retain(|owed| *owed != id(outbox));
             if !state.watchers.is_empty() {
+                if state.occupancy.is_some() {
+                    self.mark(watch, &mut state);
+                }
                 return;
             }
             drop(state);
@@ -178,7 +220,7 @@ impl Watches {
         let listed_max = watch.listed_max();
         let limit = u32::try_from(listed_max).unwrap_or(u32::MAX);
         let read = Read { after: None, limit, bytes_max: u64::MAX, listed_max };
-        match self.form.read(&watch.key, read) {
+        match self.form.read(watch.channel.key(), read) {
             Pending::Ready(page) => self.have_read(watch, page),
             Pending::Later(page) => {
                 let (watches, watch) = (Arc::clone(self), Arc::clone(watch));
@@ -192,7 +234,7 @@ impl Watches {
             Ok(page) => {
                 let mut state = watch.state();
                 let again = state.roster.read(page, watch.listed_max());
-                if state.roster.has_news() {
+                if state.roster.has_news() || state.watchers.values().any(Watcher::is_told_unasked) {
                     self.mark(watch, &mut state);
                 }
                 again
@@ -220,13 +262,15 @@ impl Watches {
     fn welcome(self: &Arc<Self>, watch: &Arc<Watch>) {
         loop {
             let Some(turn) = watch.begin_welcome() else { return };
-            let mut waiting = Vec::new();
+            let (mut waiting, mut told) = (Vec::new(), 0);
             for (id, watcher) in &turn.watchers {
-                if let Told::Behind = watcher.tell(&turn.pushes, &watch.key, true) {
-                    waiting.push(*id);
+                match watcher.tell(&turn.tidings, watch.channel.key()) {
+                    Told::Done(pushes) => told += pushes,
+                    Told::Behind => waiting.push(*id),
+                    Told::Waits | Told::Gone => {}
                 }
             }
-            AppStats::add(&watch.entry.stats.presence_out, (turn.watchers.len() - waiting.len()) as u64);
+            AppStats::add(&watch.entry.stats.presence_out, told);
             let mut state = watch.state();
             state.running = false;
             if !waiting.is_empty() {
@@ -257,16 +301,21 @@ impl Watches {
     }
 
     async fn flush_one(self: &Arc<Self>, watch: &Arc<Watch>) {
-        let (turn, unread) = {
+        let (batch, unread) = {
             let mut state = watch.state();
             state.dirty = false;
             let unread = std::mem::take(&mut state.unread) || state.may_list(watch.listed_max());
             if unread && !state.roster.is_reading() {
                 state.roster.read_anew();
             }
-            match state.begin_turn(&watch.key) {
-                Ok(turn) => (turn, unread),
-                Err(Later) => {
+            match state.begin_turn(&watch.channel) {
+                Ok(batch) => {
+                    if batch.more {
+                        self.mark(watch, &mut state);
+                    }
+                    (batch, unread)
+                }
+                Err(Busy) => {
                     state.unread = unread;
                     return self.mark(watch, &mut state);
                 }
@@ -275,15 +324,15 @@ impl Watches {
         if unread {
             self.read(watch);
         }
-        let Some(Turn { pushes, watchers }) = turn else { return self.welcome(watch) };
-        let mut behind = Vec::new();
-        let anew = pushes.first().is_some_and(|push| push.is_page());
+        let Some(Turn { tidings, watchers }) = batch.turn else { return self.welcome(watch) };
+        let (mut behind, mut owed) = (Vec::new(), Vec::new());
         for chunk in watchers.chunks(CHUNK) {
             let mut told = 0;
             for (id, watcher) in chunk {
-                match watcher.tell(&pushes, &watch.key, anew) {
-                    Told::Done => told += pushes.len() as u64,
-                    Told::Behind => behind.push(*id),
+                match watcher.tell(&tidings, watch.channel.key()) {
+                    Told::Done(pushes) => told += pushes,
+                    Told::Behind if watcher.wants.members == Members::All => behind.push(*id),
+                    Told::Behind => owed.push(*id),
                     Told::Waits | Told::Gone => {}
                 }
             }
@@ -293,8 +342,9 @@ impl Watches {
         {
             let mut state = watch.state();
             state.running = false;
-            if !behind.is_empty() {
+            if !behind.is_empty() || !owed.is_empty() {
                 state.waiting.extend(behind);
+                state.owed.extend(owed);
                 self.mark(watch, &mut state);
             }
         }
@@ -320,22 +370,25 @@ impl Hear for Watches {
     }
 }
 
-/// Somebody tells just now, or nothing can be told.
-struct Later;
+/// Somebody tells just now.
+struct Busy;
 
 impl Watch {
-    fn new(key: &ChannelKey, entry: &Arc<AppEntry>) -> Arc<Self> {
+    fn new(channel: &Arc<Channel>, entry: &Arc<AppEntry>) -> Arc<Self> {
         let state = State {
             roster: Roster::new(),
             watchers: HashMap::new(),
             waiting: Vec::new(),
+            owed: Vec::new(),
             running: false,
             dirty: false,
             unread: false,
             batches: 0,
+            occupancy: None,
+            occupancy_batches: COUNT_BATCHES,
             page: None,
         };
-        Arc::new(Self { key: key.clone(), entry: Arc::clone(entry), state: Mutex::new(state) })
+        Arc::new(Self { channel: Arc::clone(channel), entry: Arc::clone(entry), state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -353,10 +406,11 @@ impl Watch {
             return None;
         }
         state.running = true;
-        let pushes = vec![state.page(&self.key)];
+        let (members, occupancy) = (vec![state.page(self.channel.key())], state.held_occupancy());
+        let tidings = Tidings { members, occupancy, ..Tidings::default() };
         let waiting = std::mem::take(&mut state.waiting);
-        let watchers = waiting.into_iter().filter_map(|id| Some((id, state.watchers.get(&id)?.clone()))).collect();
-        Some(Turn { pushes, watchers })
+        let watchers = state.those(waiting);
+        Some(Turn { tidings, watchers })
     }
 }
 
@@ -366,31 +420,101 @@ impl State {
         self.roster.is_crowded() && self.roster.count() <= listed_max - listed_max / 10
     }
 
-    /// A turn for everybody; none when there is nothing to tell.
-    fn begin_turn(&mut self, key: &ChannelKey) -> Result<Option<Turn>, Later> {
+    /// A turn for everybody, or for those who are owed something; none when there is nothing to tell.
+    fn begin_turn(&mut self, channel: &Channel) -> Result<Batch, Busy> {
         if self.running {
-            return Err(Later);
+            return Err(Busy);
         }
+        let (mut tidings, waits) = self.members(channel.key());
+        let more = self.count(channel, &mut tidings) || waits;
+        if self.roster.is_reading() {
+            // Whoever has read marks it again.
+            return Ok(Batch { turn: None, more });
+        }
+        let owed = std::mem::take(&mut self.owed);
+        let (for_all, is_owed) = (!tidings.is_empty(), !owed.is_empty());
+        let watchers = if for_all {
+            self.watchers.iter().map(|(id, watcher)| (*id, watcher.clone())).collect()
+        } else {
+            self.those(owed)
+        };
+        if watchers.is_empty() {
+            return Ok(Batch { turn: None, more });
+        }
+        self.running = true;
+        let name = channel.name().clone();
+        tidings.missed = Some(PresencePush::missed(name, self.roster.version(), self.roster.count()));
+        if is_owed && tidings.occupancy.is_none() {
+            tidings.occupancy = self.held_occupancy();
+        }
+        Ok(Batch { turn: Some(Turn { tidings, watchers }), more })
+    }
+
+    fn held_occupancy(&self) -> Option<Arc<PresencePush>> {
+        self.occupancy.as_ref().map(|(_, push)| Arc::clone(push))
+    }
+
+    fn those(&self, ids: Vec<WatcherId>) -> Vec<(WatcherId, Watcher)> {
+        ids.into_iter().filter_map(|id| Some((id, self.watchers.get(&id)?.clone()))).collect()
+    }
+
+    /// What there is to tell of members, and whether there is more that is not due yet.
+    fn members(&mut self, key: &ChannelKey) -> (Tidings, bool) {
+        let mut tidings = Tidings::default();
         self.batches = self.batches.saturating_add(1);
-        if self.roster.is_crowded() && self.batches < CROWDED_BATCHES && !self.roster.is_anew() {
-            return Err(Later);
+        if self.roster.is_crowded() && self.batches < COUNT_BATCHES && !self.roster.is_anew() {
+            return (tidings, self.roster.is_untold());
         }
         self.batches = 0;
-        let pushes = match self.roster.tell() {
-            Telling::Nothing => return Ok(None),
+        let wants_joins = self.watchers.values().any(|watcher| watcher.wants.members == Members::Joins);
+        let name = || key.channel().clone();
+        match self.roster.tell() {
+            Telling::Nothing => {}
             Telling::Anew => {
                 // Everybody gets the page, whoever waits for one too.
                 self.waiting.clear();
                 self.page = None;
-                vec![self.page(key)]
+                tidings.members = vec![self.page(key)];
+                if wants_joins {
+                    tidings.joins = vec![PresencePush::missed(name(), self.roster.version(), self.roster.count())];
+                }
             }
             Telling::Diffs(diffs) => {
-                diffs.into_iter().map(|diff| PresencePush::diff(key.channel().clone(), diff)).collect()
+                if wants_joins {
+                    let joins = diffs.iter().filter(|diff| !(diff.entered.is_empty() && diff.left.is_empty()));
+                    let without_updates = |diff: &PresenceDiff| PresenceDiff { updated: Vec::new(), ..diff.clone() };
+                    tidings.joins = joins.map(|diff| PresencePush::joins(name(), without_updates(diff))).collect();
+                }
+                tidings.members = diffs.into_iter().map(|diff| PresencePush::diff(name(), diff)).collect();
             }
-        };
-        self.running = true;
-        let watchers = self.watchers.iter().map(|(id, watcher)| (*id, watcher.clone())).collect();
-        Ok(Some(Turn { pushes, watchers }))
+        }
+        (tidings, false)
+    }
+
+    /// Adds how many there are, if somebody wants to know, that has changed, and it is time. Answers whether it will be.
+    fn count(&mut self, channel: &Channel, tidings: &mut Tidings) -> bool {
+        self.occupancy_batches = self.occupancy_batches.saturating_add(1);
+        if !self.watchers.values().any(|watcher| watcher.wants.occupancy) {
+            self.occupancy = None;
+            return false;
+        }
+        if self.roster.is_reading() {
+            return false;
+        }
+        let (subscribers, members) = (channel.subscribers().into(), self.roster.count());
+        let now = Occupancy { subscribers, members, version: self.roster.version() };
+        let is_known = |told: Occupancy| (told.subscribers, told.members) == (subscribers, members);
+        if self.occupancy.as_ref().is_some_and(|(told, _)| is_known(*told)) {
+            return false;
+        }
+        if self.occupancy_batches < COUNT_BATCHES {
+            return true;
+        }
+        self.occupancy_batches = 0;
+        let push = PresencePush::occupancy(channel.name().clone(), now);
+        self.occupancy = Some((now, Arc::clone(&push)));
+        tidings.occupancy = Some(push);
+        false
     }
 
     /// The first page, as it is now.
@@ -410,8 +534,12 @@ impl State {
 }
 
 impl Watcher {
-    fn tell(&self, pushes: &[Arc<PresencePush>], key: &ChannelKey, anew: bool) -> Told {
-        self.outbox.tell_presence(self.slot, key, pushes, anew)
+    fn is_told_unasked(&self) -> bool {
+        self.wants.occupancy || self.wants.members == Members::Joins
+    }
+
+    fn tell(&self, tidings: &Tidings, key: &ChannelKey) -> Told {
+        self.outbox.tell_presence(self.slot, key, tidings)
     }
 }
 

@@ -12,7 +12,10 @@ use super::control::push_deleted;
 use crate::frame::Frame;
 use crate::json::{Form, message_hint, number, text, write_body, write_message};
 
-pub use presence::{PresenceDiff, PresenceEnded, PresencePage, push_presence, push_presence_diff, push_presence_ended};
+pub use presence::{
+    Occupancy, PresenceDiff, PresenceEnded, PresencePage, push_join_leave, push_join_leave_missed, push_occupancy,
+    push_presence, push_presence_diff, push_presence_ended,
+};
 
 /// Room for an answer without lists or long texts.
 pub(super) const REPLY_BYTES: usize = 256;

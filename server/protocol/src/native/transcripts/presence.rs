@@ -12,6 +12,8 @@ pub(super) struct Present {
     version: u64,
     watched: bool,
     crowded: bool,
+    /// The channel's settings have subscribers told of joins and of how many there are.
+    noticed: bool,
 }
 
 fn member(id: MemberId, user: Option<&str>, data: Option<&str>) -> Arc<Member> {
@@ -32,7 +34,7 @@ fn client(number: u64) -> MemberId {
 impl Default for Present {
     fn default() -> Self {
         let members = vec![member(client(2), Some("ann"), Some(r#"{"mood":"up"}"#))];
-        Self { members, version: 7, watched: false, crowded: false }
+        Self { members, version: 7, watched: false, crowded: false, noticed: false }
     }
 }
 
@@ -101,6 +103,17 @@ impl Puppet {
         if present.watched {
             self.out.push_back(push_presence_diff(channel, &diff));
         }
+        if present.noticed {
+            if !diff.entered.is_empty() || !diff.left.is_empty() {
+                self.out.push_back(push_join_leave(channel, &diff));
+            }
+            self.tell_occupancy(channel);
+        }
+    }
+
+    fn tell_occupancy(&mut self, channel: &ChannelName) {
+        let (members, version) = (self.present.members.len() as u64, self.present.version);
+        self.out.push_back(push_occupancy(channel, Occupancy { subscribers: 2, members, version }));
     }
 
     pub(super) fn happens_in_presence(&mut self, event: &str) {
@@ -113,9 +126,16 @@ impl Puppet {
             }
             "the backend takes robot out of room:9" => self.change(&channel, &robot, None),
             "ann's connection is lost, and ten seconds go by" => self.change(&channel, &client(2), None),
+            "the settings of room:9 have joins and occupancy told" => {
+                self.present.noticed = true;
+                self.tell_occupancy(&channel);
+            }
             "room:9 becomes crowded" => {
                 self.present.crowded = true;
                 self.present.version = 20_008;
+                if self.present.noticed {
+                    self.out.push_back(push_join_leave_missed(&channel, 20_008, 20_001));
+                }
                 if self.present.watched {
                     self.watch(&channel);
                 }

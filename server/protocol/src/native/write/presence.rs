@@ -82,17 +82,63 @@ pub fn push_presence_diff(channel: &ChannelName, diff: &PresenceDiff) -> Frame {
         fields.number("count", diff.count);
         fields.members("entered", &diff.entered);
         fields.members("updated", &diff.updated);
-        fields.name("left");
-        fields.out.push(b'[');
-        for (index, member) in diff.left.iter().enumerate() {
-            if index > 0 {
-                fields.out.push(b',');
-            }
-            fields.out.push(b'{');
-            Fields::new(fields.out).member_id(member);
-            fields.out.push(b'}');
-        }
-        out.extend_from_slice(b"]}}");
+        fields.member_ids("left", &diff.left);
+        out.extend_from_slice(b"}}");
+    })
+}
+
+/// Who joined a channel's presence and who left, for subscribers that did not ask for presence.
+#[must_use]
+pub fn push_join_leave(channel: &ChannelName, diff: &PresenceDiff) -> Frame {
+    let hint: usize = diff.entered.iter().map(|member| member_hint(member)).sum::<usize>() + 48 * diff.left.len();
+    Frame::text(REPLY_BYTES + hint, |out| {
+        out.extend_from_slice(b"{\"join_leave\":{");
+        let mut fields = Fields::new(out);
+        fields.text("channel", channel.as_str());
+        fields.number("from", diff.from);
+        fields.number("version", diff.version);
+        fields.number("count", diff.count);
+        fields.members("joined", &diff.entered);
+        fields.member_ids("left", &diff.left);
+        out.extend_from_slice(b"}}");
+    })
+}
+
+/// Tells that members joined or left up to this version, and not who: they are too many, or could not be told.
+#[must_use]
+pub fn push_join_leave_missed(channel: &ChannelName, version: u64, count: u64) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"join_leave\":{");
+        let mut fields = Fields::new(out);
+        fields.text("channel", channel.as_str());
+        fields.number("version", version);
+        fields.number("count", count);
+        out.extend_from_slice(b"}}");
+    })
+}
+
+/// How many are on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Its subscriptions.
+    pub subscribers: u64,
+    /// Its members.
+    pub members: u64,
+    /// The version of its presence that has so many.
+    pub version: u64,
+}
+
+/// Tells how many are on a channel.
+#[must_use]
+pub fn push_occupancy(channel: &ChannelName, occupancy: Occupancy) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"occupancy\":{");
+        let mut fields = Fields::new(out);
+        fields.text("channel", channel.as_str());
+        fields.number("subscribers", occupancy.subscribers);
+        fields.number("members", occupancy.members);
+        fields.number("version", occupancy.version);
+        out.extend_from_slice(b"}}");
     })
 }
 
@@ -137,6 +183,20 @@ impl Fields<'_> {
                 self.out.push(b',');
             }
             write_member(self.out, member);
+        }
+        self.out.push(b']');
+    }
+
+    fn member_ids(&mut self, name: &str, ids: &[MemberId]) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, member) in ids.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.out.push(b'{');
+            Fields::new(self.out).member_id(member);
+            self.out.push(b'}');
         }
         self.out.push(b']');
     }
