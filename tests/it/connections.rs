@@ -1,5 +1,6 @@
 //! What a backend does to connections: disconnect them, refuse their tokens, subscribe them, look at them.
 
+mod channel_tokens;
 mod disconnect;
 mod looking;
 mod revocation;

@@ -1,5 +1,6 @@
 //! The black-box suite: one binary, one module a guarantee's home.
 
+mod bombs;
 mod brokers;
 mod changes;
 mod connections;

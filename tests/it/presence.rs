@@ -1,6 +1,7 @@
 //! Who is present: told to those who watch, listed to those who ask, and true of every connection.
 
 mod notices;
+mod tokens;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 mod coming_and_going;
+mod event_streams;
 mod slow_policies;
 mod stalling;
 

@@ -116,8 +116,9 @@ async fn a_revocation_is_felt_within_a_second() -> Result<()> {
     }
     bystander.nothing_came().await?;
     delays.sort_unstable();
+    // Of so few tries the 99th percentile is the slowest.
     let slowest = delays.last().copied().unwrap_or_default();
-    eprintln!("revoked → closed: {TRIES} tries, median {:?}, slowest {slowest:?}", delays[TRIES / 2]);
+    eprintln!("revoked → closed: {TRIES} tries, median {:?}, p99 {slowest:?}", delays[TRIES / 2]);
     assert!(slowest < FELT_WITHIN, "felt after {slowest:?}");
     Ok(())
 }
@@ -155,8 +156,8 @@ async fn revocations_are_listed_in_pages_and_each_thing_once() -> Result<()> {
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/revocations?limit=2&after={next}");
     }
-    // What ended long ago is not in force; the second of ann's took the place of the first.
-    assert_eq!(users, ["bob", "cid", "ann"]);
+    // The second of ann's took the place of the first. What has ended is kept for tokens that do not say their age.
+    assert_eq!(users, [json!("bob"), json!("cid"), json!("ann"), Value::Null]);
     Ok(())
 }
 

@@ -19,7 +19,7 @@ const MESSAGES: u64 = 400;
 const BYTES: usize = 48 * 1024;
 
 /// Sets the slow policy of `live:*`, and waits until it is in force.
-async fn policy(owner: &Owner, policy: &str) -> Result<()> {
+pub(super) async fn policy(owner: &Owner, policy: &str) -> Result<()> {
     let path = format!("/apps/{}/channel-settings", owner.app);
     let etag = owner.get(&path).await?.header("etag").context("settings have a version")?.to_owned();
     let settings = json!([{ "pattern": "live:*", "slow": policy }, { "pattern": "probe", "message_bytes": 1 }]);
