@@ -59,7 +59,8 @@ impl Bystander {
 
     /// Nothing was lost; how long it took is told.
     fn settle(mut self, what: &str) -> Result<()> {
-        let summary = self.ledger.check_settled(&self.ann.journals()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+        let summary =
+            self.ledger.check_settled(&self.ann.journals()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
         ensure!(summary.acked == summary.delivered, "{summary:?}");
         self.delays.sort_unstable();
         let count = self.delays.len();
@@ -70,11 +71,7 @@ impl Bystander {
 }
 
 /// Runs an attack beside somebody else's traffic; how much memory the server has more of after it than before.
-async fn beside(
-    server: &Server,
-    bystander: &mut Bystander,
-    attack: impl Future<Output = Result<()>>,
-) -> Result<u64> {
+async fn beside(server: &Server, bystander: &mut Bystander, attack: impl Future<Output = Result<()>>) -> Result<u64> {
     let before = memory(server)?;
     let (ended, peak) = (std::cell::Cell::new(false), std::cell::Cell::new(before));
     let attack = async {

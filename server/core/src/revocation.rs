@@ -93,10 +93,14 @@ impl Revocations {
 
     /// Those that cover tokens which the others do not.
     pub fn beyond<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = &'a Revocation> {
-        self.iter().filter(|one| {
-            let known = others.0.as_ref().and_then(|index| index.until.get(&one.revoked));
-            known.is_none_or(|(until_ms, _)| *until_ms < one.issued_until_ms)
-        })
+        self.iter().filter(|one| !others.cover(one))
+    }
+
+    /// Whether they cover every token that this one does.
+    #[must_use]
+    pub fn cover(&self, revocation: &Revocation) -> bool {
+        let known = self.0.as_ref().and_then(|index| index.until.get(&revocation.revoked));
+        known.is_some_and(|(until_ms, _)| *until_ms >= revocation.issued_until_ms)
     }
 
     /// In the order of their ids.

@@ -44,6 +44,8 @@ pub struct Directory {
 /// An app's snapshot and what this node counts for it.
 pub(crate) struct AppEntry {
     app: ArcSwap<App>,
+    /// Revocations made here that no snapshot has had yet; the store bounds how many there can be.
+    ahead: Mutex<Vec<Revocation>>,
     id: AppId,
     pub(crate) stats: AppStats,
     pub(crate) usage: Usage,
@@ -68,12 +70,7 @@ impl Directory {
             apps.entry(id).or_insert_with(|| Arc::new(AppEntry::new(app)));
             return;
         };
-        let app = Arc::new(app);
-        let before =
-            entry.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
-        if before.version >= app.version {
-            return;
-        }
+        let Some((before, app)) = entry.take_in(app) else { return };
         if app.status == AppStatus::Deleted {
             self.gone().push(id);
         }
@@ -143,7 +140,7 @@ impl Directory {
     /// Lets tokens work again before a snapshot does.
     pub(crate) fn end_revocation(&self, app: AppId, id: RevocationId) {
         if let Some(entry) = self.entry(app) {
-            entry.app.rcu(|app| App { revocations: app.revocations.without(id), ..App::clone(app) });
+            entry.end_revocation(id);
         }
     }
 
@@ -222,6 +219,7 @@ impl AppEntry {
         Self {
             id: app.id,
             app: ArcSwap::from_pointee(app),
+            ahead: Mutex::default(),
             stats: AppStats::default(),
             usage: Usage::default(),
             publishes: SharedBucket::default(),
@@ -309,10 +307,38 @@ impl AppEntry {
         Ok(permit)
     }
 
+    /// Takes a newer snapshot in; what was in force before it, and what is now. A revocation that was made here is held
+    /// until a snapshot has it: this one may have been read before it was made.
+    fn take_in(&self, mut app: App) -> Option<(Arc<App>, Arc<App>)> {
+        let mut ahead = self.ahead();
+        ahead.retain(|revocation| !app.revocations.cover(revocation));
+        app.revocations = ahead.iter().fold(app.revocations, |held, revocation| held.with(revocation.clone()));
+        let app = Arc::new(app);
+        let before =
+            self.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
+        drop(ahead);
+        (before.version < app.version).then_some((before, app))
+    }
+
     /// Holds a revocation before a snapshot does. Answers how many connections it ends.
     fn revoke(&self, revocation: &Revocation) -> u64 {
+        let mut ahead = self.ahead();
+        ahead.retain(|one| one.revoked != revocation.revoked);
+        ahead.push(revocation.clone());
         self.app.rcu(|app| App { revocations: app.revocations.with(revocation.clone()), ..App::clone(app) });
+        drop(ahead);
         self.end_revoked(revocation)
+    }
+
+    /// Lets tokens work again before a snapshot does.
+    fn end_revocation(&self, id: RevocationId) {
+        let mut ahead = self.ahead();
+        ahead.retain(|one| one.id != id);
+        self.app.rcu(|app| App { revocations: app.revocations.without(id), ..App::clone(app) });
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Vec<Revocation>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the connections that a revocation may concern look again at their rights, and says how many it ends. One whose
@@ -451,5 +477,34 @@ impl Population {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::Revocations;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_was_read_before_a_revocation_does_not_undo_it() {
+        let (directory, app) = (Directory::default(), App::for_tests());
+        directory.upsert(app.clone());
+        let revocation =
+            Revocation { id: RevocationId::new(1, 1), revoked: Revoked::User("ann".into()), issued_until_ms: 1_000 };
+        let held = || directory.get(app.id).expect("known").revocations.iter().count();
+        let snapshot = |version, revocations| App { version, revocations, ..app.clone() };
+        directory.revoke(app.id, &revocation);
+        directory.upsert(snapshot(2, Revocations::default()));
+        assert_eq!(held(), 1, "this one was read earlier");
+        directory.upsert(snapshot(3, Revocations::new(vec![revocation.clone()])));
+        assert_eq!(held(), 1);
+        directory.upsert(snapshot(4, Revocations::default()));
+        assert_eq!(held(), 0, "it has ended since");
+        // One that is ended here is not held on to either.
+        directory.revoke(app.id, &revocation);
+        directory.end_revocation(app.id, revocation.id);
+        directory.upsert(snapshot(5, Revocations::default()));
+        assert_eq!(held(), 0);
     }
 }

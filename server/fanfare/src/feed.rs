@@ -17,7 +17,7 @@ pub(crate) mod snapshot;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -55,6 +55,8 @@ const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
 pub(crate) struct FeedStatus {
     clock: Arc<SystemClock>,
     heard_ms: AtomicU64,
+    /// How far this machine's clock is ahead of Postgres's.
+    skew_ms: AtomicI64,
     loaded: watch::Sender<bool>,
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
@@ -63,8 +65,8 @@ pub(crate) struct FeedStatus {
 impl FeedStatus {
     /// Nothing has been heard yet.
     pub(crate) fn new(clock: Arc<SystemClock>) -> Self {
-        let (heard_ms, loaded, snapshots, snapshot_failures) = Default::default();
-        Self { clock, heard_ms, loaded, snapshots, snapshot_failures }
+        let (heard_ms, skew_ms, loaded, snapshots, snapshot_failures) = Default::default();
+        Self { clock, heard_ms, skew_ms, loaded, snapshots, snapshot_failures }
     }
 
     /// Waits until the store has told of every app once.
@@ -76,6 +78,11 @@ impl FeedStatus {
     /// How long ago the store answered; since the start if it never has.
     pub(crate) fn silent_for(&self) -> Duration {
         self.clock.monotonic().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+    }
+
+    /// How far this machine's clock is ahead of Postgres's, in milliseconds, as well as the last answer could tell.
+    pub(crate) fn skew_ms(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
     }
 
     /// Snapshots written, and those that could not be.
@@ -142,6 +149,7 @@ impl FeedTask {
         let apps = within(FIRST_ANSWER_WITHIN, feed.all()).await?;
         let mut version = apps.iter().map(|app| app.version).max().unwrap_or_default();
         self.replace(apps);
+        self.compare_clocks(feed).await?;
         backoff.reset();
         let mut poll_at = Instant::now() + POLL_EVERY;
         loop {
@@ -152,12 +160,23 @@ impl FeedTask {
                     self.status.heard();
                     version = apps.iter().map(|app| app.version).max().unwrap_or_default().max(version);
                     self.update(apps);
+                    self.compare_clocks(feed).await?;
                     poll_at = Instant::now() + POLL_EVERY;
                     listener.try_listen().await;
                 }
                 () = listener.heard() => poll_at = poll_at.min(Instant::now() + GATHER),
             }
         }
+    }
+
+    /// Compares the clocks.
+    async fn compare_clocks(&self, feed: &Feed) -> Result<(), FeedError> {
+        let asked_ms = self.status.clock.unix_ms();
+        let theirs = within(ANSWER_WITHIN, feed.time()).await?;
+        // The answer's time lies somewhere between asking and now.
+        let ours = u64::midpoint(asked_ms, self.status.clock.unix_ms()).cast_signed();
+        self.status.skew_ms.store(ours.saturating_sub(theirs.timestamp_millis()), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes the whole in: apps that are not in it are gone.

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fanfare_core::Clock as _;
@@ -41,8 +41,6 @@ pub(crate) struct FiguresStatus {
     written: AtomicU64,
     lost: AtomicU64,
     waiting: AtomicU64,
-    /// How far this machine's clock is ahead of Postgres's.
-    skew_ms: AtomicI64,
 }
 
 impl FiguresStatus {
@@ -54,11 +52,6 @@ impl FiguresStatus {
     /// Rows that wait for Postgres.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// How far this machine's clock is ahead of Postgres's, in milliseconds, as well as the last answer could tell.
-    pub(crate) fn skew_ms(&self) -> i64 {
-        self.skew_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -109,13 +102,8 @@ impl FiguresTask {
                 break;
             }
             let kept: Vec<KeptSpan<'_>> = told.iter().filter_map(|key| buffer.row(key)).collect();
-            let (asked_ms, spans) = (self.clock.unix_ms(), buffer.spans());
-            match timeout(ANSWER_WITHIN, feed.keep(self.id, &spans, &kept)).await {
-                Ok(Ok(now)) => {
-                    // The answer's time lies somewhere between asking and now.
-                    let middle = u64::midpoint(asked_ms, self.clock.unix_ms());
-                    let skew = middle.cast_signed().saturating_sub(now.timestamp_millis());
-                    self.status.skew_ms.store(skew, Ordering::Relaxed);
+            match timeout(ANSWER_WITHIN, feed.keep(self.id, &buffer.spans(), &kept)).await {
+                Ok(Ok(_)) => {
                     self.status.written.fetch_add(kept.len() as u64, Ordering::Relaxed);
                     buffer.written(&told);
                 }

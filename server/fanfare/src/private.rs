@@ -113,7 +113,7 @@ impl Health {
         if silent > SILENT_MAX {
             readiness.degraded.push(format!("nothing has been heard of changes for {} s", silent.as_secs()));
         }
-        let skew_ms = self.figures.skew_ms();
+        let skew_ms = self.feed.skew_ms();
         if skew_ms.abs() >= SKEW_MS_MAX {
             readiness
                 .reasons

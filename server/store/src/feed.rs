@@ -132,6 +132,14 @@ impl Feed {
         }
     }
 
+    /// The time by Postgres's clock.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn time(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.inner.feed).await?)
+    }
+
     /// Starts to listen. Ask [`Feed::since`] once afterwards: what changed before is not told.
     ///
     /// # Errors

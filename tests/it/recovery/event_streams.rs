@@ -35,9 +35,8 @@ impl Stream {
         let mut link = narrow_link(&url).await?;
         let (host, path) = ::harness::raw::place(&url)?;
         let token = owner.token_for("slow", &["live:*"])?;
-        let mut head = format!(
-            "GET {path}/sse?channels={CHANNEL} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-        );
+        let mut head =
+            format!("GET {path}/sse?channels={CHANNEL} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
         if let Some((id, _)) = from {
             head.push_str(&format!("Last-Event-ID: {id}\r\n"));
         }

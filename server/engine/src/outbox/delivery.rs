@@ -117,7 +117,7 @@ impl Delivery {
 }
 
 /// Whether nothing in it refers back further than a window reaches.
-const fn fits(plain: &Frame, window_bits: u8) -> bool {
+fn fits(plain: &Frame, window_bits: u8) -> bool {
     window_bits >= 15 || plain.payload_bytes() <= 1 << window_bits
 }
 
@@ -130,6 +130,7 @@ impl Carries for Arc<Delivery> {
 #[cfg(test)]
 mod tests {
     use std::io::IoSlice;
+    use std::sync::Barrier;
     use std::thread;
 
     use fanfare_core::id::ConnectionId;
@@ -137,11 +138,11 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::SystemClock;
     use crate::directory::Directory;
     use crate::hub::Hub;
     use crate::outbox::{Manner, Outbox};
     use crate::transport::Sink;
-    use crate::SystemClock;
 
     fn message() -> Arc<Message> {
         Arc::new(Message {
@@ -172,14 +173,13 @@ mod tests {
         let entry = directory.entry(App::for_tests().id).expect("it was put there");
         let key = ChannelKey::from_broker(entry.id(), ChannelName::parse("a").expect("a name"));
         let hub = Hub::new(Arc::new(SystemClock::new()), TaskTracker::new());
-        let outbox =
-            Outbox::new(ConnectionId::new(1, 1), Wire::NativeJsonDeflate { window_bits: 15 }, Box::new(Drain));
+        let outbox = Outbox::new(ConnectionId::new(1, 1), Wire::NativeJsonDeflate { window_bits: 15 }, Box::new(Drain));
         let manner = Manner::of(ChannelSettings::defaults());
         let ticket = outbox.take_slot(|slot| hub.join(&key, &entry, &outbox, slot), manner, None);
         let channel = hub.find(&key).expect("joined");
         let delivery = Arc::new(Delivery::new(message(), Duration::ZERO, Duration::ZERO));
+        let (compressing, go_on) = (Barrier::new(2), Barrier::new(2));
         thread::scope(|scope| {
-            let (compressing, go_on) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
             let (delivery, compressing, go_on) = (&delivery, &compressing, &go_on);
             // Somebody is at compressing it, and takes long.
             scope.spawn(move || {
@@ -191,8 +191,7 @@ mod tests {
             });
             compressing.wait();
             let (outbox, channel) = (&outbox, &channel);
-            let delivering =
-                scope.spawn(move || outbox.deliver(ticket.slot, channel, std::slice::from_ref(delivery)));
+            let delivering = scope.spawn(move || outbox.deliver(ticket.slot, channel, std::slice::from_ref(delivery)));
             // Whoever delivers waits for it. However long that is, the outbox answers.
             for _ in 0..1_000 {
                 assert_eq!(outbox.waiting(), 0);

@@ -426,7 +426,8 @@ impl State {
             return Err(Busy);
         }
         let (mut tidings, waits) = self.members(channel.key());
-        let more = self.count(channel, &mut tidings) || waits;
+        let is_stale = self.count(channel, &mut tidings);
+        let more = is_stale || waits;
         if self.roster.is_reading() {
             // Whoever has read marks it again.
             return Ok(Batch { turn: None, more });
@@ -444,7 +445,8 @@ impl State {
         self.running = true;
         let name = channel.name().clone();
         tidings.missed = Some(PresencePush::missed(name, self.roster.version(), self.roster.count()));
-        if is_owed && tidings.occupancy.is_none() {
+        // A count that is about to be told anew is not told as it was.
+        if is_owed && tidings.occupancy.is_none() && !is_stale {
             tidings.occupancy = self.held_occupancy();
         }
         Ok(Batch { turn: Some(Turn { tidings, watchers }), more })

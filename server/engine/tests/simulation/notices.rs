@@ -100,9 +100,7 @@ async fn how_many_there_are_is_told_when_it_changes_and_at_most_once_a_second() 
     let mut world = World::new(92);
     set(&mut world, false, true);
     let ann = subscriber(&mut world).await;
-    let occupancy = |subscribers: u64, members: u64, version: u64| {
-        json!({ "channel": "demo:a", "subscribers": subscribers, "members": members, "version": version })
-    };
+    let occupancy = |subscribers: u64, members: u64, version: u64| json!({ "channel": "demo:a", "subscribers": subscribers, "members": members, "version": version });
     assert_eq!(told(&world, &ann, "occupancy").await, [occupancy(1, 0, 0)]);
     assert!(told(&world, &ann, "occupancy").await.is_empty(), "nothing has changed");
     let bob = subscriber(&mut world).await;

@@ -61,7 +61,7 @@ impl Metrics {
         let silent = self.feed.silent_for().as_secs_f64();
         told.seconds("feed_silent", "Time since the store last answered the change feed", silent)?;
         #[expect(clippy::cast_precision_loss, reason = "a clock's error in milliseconds is exact")]
-        let skew = self.figures.skew_ms() as f64 / 1_000.0;
+        let skew = self.feed.skew_ms() as f64 / 1_000.0;
         told.seconds("clock_skew", "How far this machine's clock is ahead of Postgres's", skew)
     }
 }
