@@ -1,5 +1,6 @@
 //! How the server starts, stops, dies and comes back, through its real binary; and its commands.
 
+mod bench;
 mod clock;
 mod commands;
 mod drain;

@@ -1,7 +1,9 @@
 //! The command line: a table of contents. Each command is a file in `cli/`.
 
+mod bench;
 mod check;
 mod jwt;
+mod link;
 mod openapi;
 mod problem;
 mod publish;
@@ -69,6 +71,8 @@ enum Command {
     Publish(publish::Arguments),
     /// Print the messages of channels as they come; reconnects and resumes.
     Subscribe(subscribe::Arguments),
+    /// Measure a server under load that you choose, and judge every delivery.
+    Bench(bench::Arguments),
     /// Seal everything under a new master key.
     RotateMasterKey,
 }
@@ -103,6 +107,7 @@ impl Cli {
             Command::Token(command) => token::run(command),
             Command::Publish(arguments) => publish::run(arguments).await,
             Command::Subscribe(arguments) => subscribe::run(arguments).await,
+            Command::Bench(arguments) => bench::run(arguments).await,
             Command::RotateMasterKey => rotate::run(&options()?).await,
         }
     }
@@ -129,6 +134,7 @@ mod tests {
             vec!["token", "inspect", "a.b.c"],
             vec!["publish", "--url", app, "--key", "k", "demo:hello", "1", "--header", "a=b", "--text"],
             vec!["subscribe", "--url", app, "demo:hello", "demo:other", "--rewind", "10"],
+            vec!["bench", "--url", app, "--key", "k", "--connections", "5", "--rate", "0.5", "--arrivals", "poisson"],
             vec!["rotate-master-key"],
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("fanfare").chain(line.iter().copied()));

@@ -107,7 +107,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 /// A channel's name as one segment of a path. The server decodes it once.
-fn percent_encode(name: &str) -> String {
+pub(super) fn percent_encode(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {

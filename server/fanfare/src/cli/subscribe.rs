@@ -1,11 +1,10 @@
 //! `fanfare subscribe`: prints messages as they come, and keeps its place when the connection breaks.
 
-mod link;
 mod place;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -18,8 +17,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use self::link::{Link, LinkError};
 use self::place::Place;
+use super::link::{Link, LinkError};
 use super::target::{Key, Url};
 use super::{jwt, problem, token};
 use crate::lifecycle::{Backoff, pause};
@@ -302,13 +301,4 @@ fn readable(message: &Message<'_>) -> String {
 fn excerpt(frame: &str) -> &str {
     let end = frame.char_indices().nth(200).map_or(frame.len(), |(at, _)| at);
     &frame[..end]
-}
-
-impl From<LinkError> for anyhow::Error {
-    fn from(error: LinkError) -> Self {
-        match error {
-            LinkError::Refused(refusal) => problem::error(&refusal),
-            LinkError::Lost(error) => anyhow!(error),
-        }
-    }
 }

@@ -345,7 +345,7 @@ fn capability(text: &str) -> Result<(Pattern, Operations), String> {
 }
 
 /// Reads `90s`, `15m`, `1h`, `2d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "s" => 1,

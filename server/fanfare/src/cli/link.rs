@@ -16,6 +16,8 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::problem;
+
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no frame.
@@ -28,6 +30,15 @@ pub(super) enum LinkError {
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl From<LinkError> for Error {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Refused(refusal) => problem::error(&refusal),
+            LinkError::Lost(error) => error,
+        }
+    }
+}
 
 /// An open WebSocket.
 pub(super) struct Link(WebSocketStream<Box<dyn Stream>>);
