@@ -24,9 +24,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Done::ok()
     })?;
     let release = target().join("release");
-    // `cargo xtask bench drain …` stops a server under load; everything else measures what work costs.
+    // `cargo xtask bench drain …` stops a server under load, `… stall …` lets clients stop reading; everything else measures
+    // what work costs.
     let (what, rest) = match options.load.split_first() {
-        Some((first, rest)) if first == "drain" => ("drain", rest),
+        Some((first, rest)) if ["drain", "stall"].contains(&&**first) => (&**first, rest),
         _ => ("run", &options.load[..]),
     };
     let mut load = program(release.join("load"), &[what, "--fanfare"]);

@@ -44,6 +44,39 @@ struct Client {
     unsent: Vec<u8>,
     /// Whether it looks at when messages were sent.
     samples: bool,
+    /// Whether it reads nothing for now.
+    held: bool,
+    /// What it has found of its messages' numbers, if it looks at them.
+    judged: Option<Judged>,
+}
+
+/// What the numbers of a client's messages tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// The last one; the first message may have any.
+    pub(crate) last: u64,
+    /// Left out without a word.
+    pub(crate) missing: u64,
+    /// Came again, or late.
+    pub(crate) again: u64,
+    /// Left out, as the server said.
+    pub(crate) told: u64,
+}
+
+impl Judged {
+    fn message(&mut self, seq: u64) {
+        if self.last > 0 && seq <= self.last {
+            self.again += 1;
+            return;
+        }
+        self.missing += if self.last > 0 { seq - self.last - 1 } else { 0 };
+        self.last = seq;
+    }
+
+    fn moved(&mut self, seq: u64) {
+        self.told += seq.saturating_sub(self.last);
+        self.last = self.last.max(seq);
+    }
 }
 
 /// All clients of a measurement.
@@ -100,6 +133,8 @@ impl<'a> Fleet<'a> {
                 skip: 0,
                 unsent,
                 samples: false,
+                held: false,
+                judged: None,
             });
         }
         while self.setting_up > 0 {
@@ -112,6 +147,33 @@ impl<'a> Fleet<'a> {
     /// Lets the first clients look at when their messages were sent.
     pub(crate) fn sample(&mut self, clients: usize) {
         self.clients.iter_mut().take(clients).for_each(|client| client.samples = true);
+    }
+
+    /// Lets every client that subscribes look at the numbers of its messages.
+    pub(crate) fn judge(&mut self) {
+        let subscribed = self.clients.iter_mut().filter(|client| client.channel.is_some());
+        subscribed.for_each(|client| client.judged = Some(Judged::default()));
+    }
+
+    /// What the numbers told them.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = Judged> + '_ {
+        self.clients.iter().filter_map(|client| client.judged)
+    }
+
+    /// Has clients read nothing.
+    pub(crate) fn hold(&mut self, clients: std::ops::Range<usize>) {
+        self.clients[clients].iter_mut().for_each(|client| client.held = true);
+    }
+
+    /// Has all of them read again.
+    pub(crate) fn thaw(&mut self) -> Result<()> {
+        for at in 0..self.clients.len() {
+            if std::mem::take(&mut self.clients[at].held) {
+                // What came meanwhile is not announced again.
+                self.receive(at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Closes every client.
@@ -146,6 +208,9 @@ impl<'a> Fleet<'a> {
     }
 
     fn receive(&mut self, at: usize) -> Result<()> {
+        if self.clients[at].held {
+            return Ok(());
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let received = loop {
             match self.clients[at].stream.read(&mut buffer) {
@@ -202,7 +267,8 @@ impl<'a> Fleet<'a> {
     fn frame(&mut self, at: usize, bytes: &[u8]) -> Result<Option<usize>> {
         let Some(head) = Head::read(bytes) else { return Ok(None) };
         let client = &mut self.clients[at];
-        let counts_only = client.stage == Stage::Ready && client.channel.is_some() && !client.samples;
+        let looks = client.samples || client.judged.is_some();
+        let counts_only = client.stage == Stage::Ready && client.channel.is_some() && !looks;
         // Who only counts needs no more than the first bytes, in which the kind of a frame shows.
         let wanted = if counts_only && head.opcode == 1 { head.length.min(6) } else { head.length };
         if bytes.len() < head.begins + wanted {
@@ -212,9 +278,17 @@ impl<'a> Fleet<'a> {
         match head.opcode {
             1 if payload.starts_with(b"{\"msg\"") => {
                 self.delivered += 1;
+                if let (Some(judged), Some(seq)) = (&mut client.judged, wire::seq(payload)) {
+                    judged.message(seq);
+                }
                 if client.samples && self.latencies_us.len() < SAMPLES_MAX {
                     let now = u64::try_from(clock::now().as_micros())?;
                     self.latencies_us.extend(wire::sent_us(payload).map(|sent| now.saturating_sub(sent)));
+                }
+            }
+            1 if payload.starts_with(b"{\"recovery\"") => {
+                if let (Some(judged), Some(seq)) = (&mut client.judged, wire::seq(payload)) {
+                    judged.moved(seq);
                 }
             }
             1 => self.answer(at, payload)?,

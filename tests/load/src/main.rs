@@ -2,6 +2,7 @@
 //!
 //! - `load floor` is that program: one thread, epoll, one ready-made frame for each socket, no protocol, no rights.
 //! - `load drain` stops a server with many connections on it: see [`drain`].
+//! - `load stall` has a quarter of the clients stop reading: see [`stall`].
 //! - `load run` starts the floor and Fanfare in turn and drives both by the same client code: see [`scenario`].
 //!
 //! Costs are user + system CPU of the server's process per unit of work, from `/proc`. Times of day and machines differ,
@@ -14,6 +15,7 @@ mod floor;
 mod measure;
 mod report;
 mod scenario;
+mod stall;
 mod target;
 mod wire;
 
@@ -38,7 +40,9 @@ enum Command {
     Run(Options),
     /// Stop a server with many connections on it, and judge how they end.
     Drain(drain::Options),
-    /// Be a process of clients for that, by the plan on stdin.
+    /// Have a quarter of the clients stop reading, and see what that costs the others.
+    Stall(stall::Options),
+    /// Be a process of clients for a drain, by the plan on stdin.
     #[command(hide = true)]
     DrainClients,
 }
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Floor => floor::serve(),
         Command::Run(options) => run(&options),
         Command::Drain(options) => drain::run(&options),
+        Command::Stall(options) => stall::run(&options),
         Command::DrainClients => drain::run_clients(),
     };
     match outcome {

@@ -118,19 +118,19 @@ pub(crate) fn run(name: Name, target: &Target, bounds: Bounds) -> Result<Figure>
 }
 
 /// CPU time between two moments.
-struct Meter {
+pub(crate) struct Meter {
     pid: u32,
     cpu: Duration,
     begun: Duration,
 }
 
 impl Meter {
-    fn start(target: &Target) -> Result<Self> {
+    pub(crate) fn start(target: &Target) -> Result<Self> {
         Ok(Self { pid: target.pid, cpu: measure::cpu(target.pid)?, begun: crate::clock::now() })
     }
 
     /// The figure for this many units, of which so many more were due.
-    fn figure(&self, units: u64, missing: u64) -> Result<Figure> {
+    pub(crate) fn figure(&self, units: u64, missing: u64) -> Result<Figure> {
         let cpu = measure::cpu(self.pid)?.saturating_sub(self.cpu);
         let took = crate::clock::now().saturating_sub(self.begun);
         let count = units.max(1) as f64;
@@ -140,7 +140,7 @@ impl Meter {
 }
 
 /// Sends on schedule: `due(n)` is called for each of `rate` a second, until the time is over.
-fn paced(
+pub(crate) fn paced(
     fleet: &mut Fleet<'_>,
     time: Duration,
     rate: u32,
@@ -165,7 +165,7 @@ fn paced(
 }
 
 /// Waits for what is under way, and returns how many deliveries are still missing.
-fn drain(fleet: &mut Fleet<'_>, expected: u64) -> Result<u64> {
+pub(crate) fn drain(fleet: &mut Fleet<'_>, expected: u64) -> Result<u64> {
     let deadline = crate::clock::now() + DRAIN_TIMEOUT;
     while fleet.delivered < expected && crate::clock::now() < deadline {
         fleet.turn(Duration::from_millis(10))?;
@@ -174,7 +174,7 @@ fn drain(fleet: &mut Fleet<'_>, expected: u64) -> Result<u64> {
 }
 
 /// Adds the percentiles of what the fleet saw.
-fn with_latencies(mut figure: Figure, fleet: &mut Fleet<'_>) -> Figure {
+pub(crate) fn with_latencies(mut figure: Figure, fleet: &mut Fleet<'_>) -> Figure {
     let samples = &mut fleet.latencies_us;
     samples.sort_unstable();
     let at = |share: usize| samples.get((samples.len() * share / 100).min(samples.len().saturating_sub(1)));
@@ -185,6 +185,6 @@ fn with_latencies(mut figure: Figure, fleet: &mut Fleet<'_>) -> Figure {
 }
 
 /// The time to put into a message.
-fn sent_us() -> Result<u64> {
+pub(crate) fn sent_us() -> Result<u64> {
     Ok(u64::try_from(crate::clock::now().as_micros())?)
 }

@@ -66,6 +66,13 @@ pub(crate) fn sent_us(payload: &[u8]) -> Option<u64> {
     (sent > 0).then_some(sent)
 }
 
+/// The number of a message, or of where a subscription was moved to.
+pub(crate) fn seq(payload: &[u8]) -> Option<u64> {
+    let at = payload.windows(6).position(|six| six == b"\"seq\":")? + 6;
+    let digits = payload[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&payload[at..at + digits]).ok()?.parse().ok()
+}
+
 /// The handshake; the server's answer is not judged here, the suite does that.
 pub(crate) fn handshake(path: &str) -> Vec<u8> {
     let mut text = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
@@ -173,5 +180,7 @@ mod tests {
         let payload = format!("{{\"msg\":{{\"data\":\"{}\"}}}}", data(1_234, 128));
         assert_eq!(sent_us(payload.as_bytes()), Some(1_234));
         assert_eq!(data(1, 128).len(), 128);
+        assert_eq!(seq(br#"{"msg":{"channel":"load:000000","seq":42,"id":"a"}}"#), Some(42));
+        assert_eq!(seq(b"{}"), None);
     }
 }
