@@ -1,15 +1,17 @@
 //! The only place that fetches. Signed-out and signed-in clients are two types: what needs a session can only be asked
 //! through a [`Member`], and a `Member` only comes from the [`Guest`]'s answers. [`Backend`] calls the data plane with
-//! a key, as a tenant's own backend would.
+//! a key, as a tenant's own backend would; [`Inspector`] with tokens that a member is given to look at an app.
 
 mod backend;
 mod error;
 mod health;
+mod inspector;
 mod issuers;
 mod send;
 
 use fanfare_api::acl::{AclView, ReplaceAcl};
 use fanfare_api::app::{AppView, CreateApp, UpdateApp};
+use fanfare_api::inspector::{ActRequest, InspectorToken};
 use fanfare_api::key::{CreateKey, KeyCreated, KeyRevoked, KeyView, UpdateKey};
 use fanfare_api::limits::{LimitList, LowerLimits};
 use fanfare_api::live::LiveToken;
@@ -17,16 +19,18 @@ use fanfare_api::session::{SessionView, SignInRequest, SignUpRequest, SignedUp, 
 use fanfare_api::settings::{ChannelSettingsView, ReplaceChannelSettings};
 use fanfare_api::statistics::Statistics;
 use fanfare_api::{Page, SecretText};
-use fanfare_core::ErrorCode;
 use fanfare_core::id::{AppId, KeyId, TenantId};
+use fanfare_core::{Act, ErrorCode};
 use leptos::prelude::*;
 
 pub(crate) use backend::Backend;
 pub(crate) use error::ApiError;
 pub(crate) use health::Health;
+pub(crate) use inspector::Inspector;
 use send::{Call, send};
 
 use crate::browser;
+pub(crate) use crate::browser::encoded;
 use crate::session::{Session, SessionHandle};
 
 /// What a call answers.
@@ -211,6 +215,16 @@ impl Member {
         Ok(all)
     }
 
+    /// A token that looks at an app's connections and channels.
+    async fn inspector_token(self, app: AppId) -> Answer<InspectorToken> {
+        self.ask(Call::post(format!("/api/v1/apps/{app}/inspector-token"))).await
+    }
+
+    /// A token that does one thing there.
+    async fn act_token(self, app: AppId, act: Act) -> Answer<InspectorToken> {
+        self.ask(Call::post(format!("/api/v1/apps/{app}/act-token")).json(&ActRequest::from(act))).await
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(self, call: Call) -> Answer<T> {
         let answer = send(self.health, call).await;
         if let Err(error) = &answer
@@ -230,9 +244,4 @@ pub(crate) fn provide_clients() {
     provide_context(session);
     provide_context(guest);
     session.resume(guest);
-}
-
-/// A text as it may stand in a URL.
-pub(crate) fn encoded(text: &str) -> String {
-    js_sys::encode_uri_component(text).into()
 }

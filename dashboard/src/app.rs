@@ -13,6 +13,10 @@ use crate::components::gate::Gate;
 use crate::components::icon::Shape;
 use crate::pages::access::Access;
 use crate::pages::apps::Apps;
+use crate::pages::channel::Channel;
+use crate::pages::channels::Channels;
+use crate::pages::connection::Connection;
+use crate::pages::connections::Connections;
 use crate::pages::error_code::ErrorCodePage;
 use crate::pages::error_codes::ErrorCodes;
 use crate::pages::first_message::FirstMessage;
@@ -44,6 +48,8 @@ pub(crate) struct Entry {
 pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "", title: "Overview", shape: Shape::ACTIVITY },
     Entry { path: "/latency", title: "Latency", shape: Shape::TIMER },
+    Entry { path: "/channels", title: "Channels", shape: Shape::HASH },
+    Entry { path: "/connections", title: "Connections", shape: Shape::PLUG },
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
     Entry { path: "/issuers", title: "Issuers", shape: Shape::ID },
@@ -78,6 +84,22 @@ pub(crate) fn App() -> impl IntoView {
                     <Route
                         path=path!("/apps/:app/first-message")
                         view=|| of_app(|here| view! { <FirstMessage here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/channels")
+                        view=|| of_app(|here| view! { <Channels here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/channels/one")
+                        view=|| of_app(|here| view! { <Channel here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/connections")
+                        view=|| of_app(|here| view! { <Connections here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/connections/:connection")
+                        view=|| of_app(|here| view! { <Connection here=here/> }.into_any())
                     />
                     <Route path=path!("/apps/:app/keys") view=|| of_app(|here| view! { <Keys here=here/> }.into_any())/>
                     <Route

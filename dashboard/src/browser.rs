@@ -14,6 +14,18 @@ pub(crate) fn origin() -> String {
     window().location().origin().unwrap_or_default()
 }
 
+/// A path with those of these parameters that have a value.
+pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let given = parameters.iter().filter(|(_, value)| !value.is_empty());
+    let text = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&");
+    if text.is_empty() { path.to_owned() } else { format!("{path}?{text}") }
+}
+
+/// A text as it may stand in a URL.
+pub(crate) fn encoded(text: &str) -> String {
+    js_sys::encode_uri_component(text).into()
+}
+
 /// A random number in `0.0..1.0`, for jitter and nothing secret.
 pub(crate) fn random() -> f64 {
     js_sys::Math::random()

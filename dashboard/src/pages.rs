@@ -2,6 +2,10 @@
 
 pub(crate) mod access;
 pub(crate) mod apps;
+pub(crate) mod channel;
+pub(crate) mod channels;
+pub(crate) mod connection;
+pub(crate) mod connections;
 pub(crate) mod error_code;
 pub(crate) mod error_codes;
 pub(crate) mod first_message;

@@ -12,6 +12,27 @@ pub(crate) fn curl(url: &str, key: Option<&str>, channel: &str) -> String {
     format!("curl -u \"{key}\" --json '{{\"name\":\"greet\",\"data\":\"hi\"}}' \"{url}/channels/{channel}/messages\"")
 }
 
+/// Reads something of the app with a key.
+pub(crate) fn get(url: &str, path: &str) -> String {
+    format!("curl -u \"$FANFARE_KEY\" \"{url}{path}\"")
+}
+
+/// Does something in the app with a key.
+pub(crate) fn post(url: &str, path: &str, body: &impl Serialize) -> String {
+    let body = serde_json::to_string(body).expect("documents print").replace('\'', "'\\''");
+    format!("curl -u \"$FANFARE_KEY\" --json '{body}' \"{url}{path}\"")
+}
+
+/// Takes something of the app away with a key.
+pub(crate) fn delete(url: &str, path: &str) -> String {
+    format!("curl -u \"$FANFARE_KEY\" -X DELETE \"{url}{path}\"")
+}
+
+/// Connects to the app and listens to the channel that is open to everybody.
+pub(crate) fn websocat_of(url: &str) -> String {
+    websocat(&format!("{}/socket", url.replacen("http", "ws", 1)))
+}
+
 /// Replaces channel settings by what they are now, by the session's cookie.
 pub(crate) fn put_settings(path: &str, found: &ChannelSettingsView) -> String {
     put(path, found.version, &ReplaceChannelSettings { settings: found.settings.clone() })
@@ -48,11 +69,10 @@ pub(crate) fn quoted(text: &str) -> String {
 /// Ways to subscribe, by name.
 pub(crate) fn subscribe(url: &str) -> Vec<(&'static str, String)> {
     let gateway = url.split("/v1/").next().unwrap_or(url);
-    let socket = format!("{}/socket", url.replacen("http", "ws", 1));
     vec![
         ("With your tokens", with_tokens(gateway, url)),
         ("Any page's console", console(gateway, url)),
-        ("websocat", websocat(&socket)),
+        ("websocat", websocat_of(url)),
     ]
 }
 

@@ -27,6 +27,9 @@ const MEMBERS = [
   { path: "/apps/{app}", heading: "Overview" },
   { path: "/apps/{app}/latency", heading: "Latency" },
   { path: "/apps/{app}/first-message", heading: "First message" },
+  { path: "/apps/{app}/channels", heading: "Channels" },
+  { path: "/apps/{app}/channels/one?name=demo%3Ahello", heading: "Channel" },
+  { path: "/apps/{app}/connections", heading: "Connections" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/issuers", heading: "Issuers" },
   { path: "/apps/{app}/access", heading: "Access" },
@@ -63,7 +66,7 @@ async function judge(page, name) {
 }
 
 const look = ({ colorScheme, width }) => ({ colorScheme, viewport: { width, height: 900 }, reducedMotion: "reduce" });
-const file = (path) => path.replace("/apps/{app}", "app").replace("{tenant}", "apps").replace(/^\//, "").replaceAll("/", "-");
+const file = (path) => path.replace("/apps/{app}", "app").replace("{tenant}", "apps").replace(/^\//, "").replaceAll(/[/?%=]/g, "-");
 
 for (const shape of LOOKS) {
   test(`pages for everybody, ${shape.name}`, async () => {

@@ -7,6 +7,7 @@ mod audit;
 mod csrf;
 mod headers;
 mod idempotency;
+mod inspector;
 mod keys;
 mod live;
 mod permissions;

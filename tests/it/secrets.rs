@@ -113,6 +113,10 @@ async fn use_every_door(server: &Server, canaries: &mut Canaries) -> Result<Owne
     canaries.key("a made key", first["secret"].as_str().context("a secret")?)?;
     let live = owner.post(&format!("/apps/{}/live-token", owner.app), &json!({})).await?.ok()?;
     canaries.token("the dashboard's token", live["token"].as_str().context("a token")?)?;
+    let look = owner.post(&format!("/apps/{}/inspector-token", owner.app), &json!({})).await?.ok()?;
+    let look = look["token"].as_str().context("a token")?;
+    canaries.token("a token that lets look", look)?;
+    Answer::to(http()?.get(format!("{}/connections", owner.app_url())).bearer_auth(look)).await?.ok()?;
     use_the_data_plane(&owner, canaries).await?;
     Ok(owner)
 }

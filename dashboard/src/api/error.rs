@@ -10,6 +10,8 @@ pub(crate) enum ApiError {
     Problem(Box<ProblemDocument>),
     /// The server cannot be reached.
     Unreachable,
+    /// The gateway cannot be reached, or a proxy before it keeps this page from reading its answers.
+    GatewayUnreachable,
     /// Something answered, but not in the API's words: a proxy's page, or a newer server.
     Unreadable {
         /// The HTTP status.
@@ -23,6 +25,7 @@ impl ApiError {
         match self {
             Self::Problem(problem) => problem.title.clone(),
             Self::Unreachable => "The server cannot be reached".to_owned(),
+            Self::GatewayUnreachable => "The gateway cannot be reached".to_owned(),
             Self::Unreadable { .. } => "The answer could not be read".to_owned(),
         }
     }
@@ -34,6 +37,7 @@ impl ApiError {
             Self::Unreachable => {
                 "No answer came from the control plane: it may be restarting, or this device is offline.".to_owned()
             }
+            Self::GatewayUnreachable => "No answer came from the gateway, which knows who is connected: it may be restarting, this device is offline, or a proxy before it keeps this page out.".to_owned(),
             Self::Unreadable { status } => format!(
                 "Status {status} came without a problem document. A proxy may have answered, or the server was updated: reload the page."
             ),
@@ -44,7 +48,7 @@ impl ApiError {
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Problem(problem) => Some(problem.code),
-            Self::Unreachable | Self::Unreadable { .. } => None,
+            Self::Unreachable | Self::GatewayUnreachable | Self::Unreadable { .. } => None,
         }
     }
 
@@ -53,7 +57,7 @@ impl ApiError {
         match self {
             Self::Problem(problem) => Some(problem.status),
             Self::Unreadable { status } => Some(*status),
-            Self::Unreachable => None,
+            Self::Unreachable | Self::GatewayUnreachable => None,
         }
     }
 
@@ -61,7 +65,7 @@ impl ApiError {
     pub(crate) fn request_id(&self) -> Option<String> {
         match self {
             Self::Problem(problem) => problem.request_id.map(|id| id.to_string()),
-            Self::Unreachable | Self::Unreadable { .. } => None,
+            Self::Unreachable | Self::GatewayUnreachable | Self::Unreadable { .. } => None,
         }
     }
 
@@ -71,7 +75,7 @@ impl ApiError {
             Self::Problem(problem) => {
                 problem.errors.iter().find(|place| place.pointer == pointer).map(|place| place.detail.clone())
             }
-            Self::Unreachable | Self::Unreadable { .. } => None,
+            Self::Unreachable | Self::GatewayUnreachable | Self::Unreadable { .. } => None,
         }
     }
 
@@ -79,7 +83,7 @@ impl ApiError {
     pub(crate) fn is_below(&self, pointer: &str) -> bool {
         match self {
             Self::Problem(problem) => problem.errors.iter().any(|place| place.pointer.starts_with(pointer)),
-            Self::Unreachable | Self::Unreadable { .. } => false,
+            Self::Unreachable | Self::GatewayUnreachable | Self::Unreadable { .. } => false,
         }
     }
 
@@ -105,7 +109,7 @@ impl ApiError {
     pub(crate) fn is_away(&self) -> bool {
         match self {
             Self::Problem(problem) => problem.code == ErrorCode::StorageUnavailable,
-            Self::Unreachable => true,
+            Self::Unreachable | Self::GatewayUnreachable => true,
             Self::Unreadable { status } => matches!(status, 502..=504),
         }
     }

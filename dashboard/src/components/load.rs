@@ -67,6 +67,11 @@ impl<T: Clone + Send + Sync + 'static> Load<T> {
         self.value.get()
     }
 
+    /// Why it could not be fetched last, tracked; a failure keeps the last value.
+    pub(crate) fn error(self) -> Option<ApiError> {
+        self.error.get()
+    }
+
     /// Shows the value, or the state of not having it.
     pub(crate) fn show<V: IntoView + 'static>(
         self,

@@ -19,6 +19,8 @@ use crate::snippets;
 use lower::LowerForm;
 use table::LimitTable;
 
+pub(super) use words::{about, amount};
+
 /// The page.
 #[component]
 pub(crate) fn Limits(here: Here) -> impl IntoView {

@@ -21,6 +21,8 @@ use form::SettingForm;
 use remove::RemoveForm;
 use table::SettingsTable;
 
+pub(super) use table::{about, bounds, history};
+
 /// What a dialog of the page is about.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Act {

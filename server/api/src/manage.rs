@@ -1,8 +1,8 @@
 //! What a backend does to connections: requests and answers of the data plane.
 
 use chrono::{DateTime, Utc};
-use fanfare_core::ChannelName;
 use fanfare_core::id::{ConnectionId, KeyId, RevocationId};
+use fanfare_core::{ChannelName, Limit};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -157,11 +157,51 @@ pub struct ConnectionView {
     /// How it is connected.
     #[schema(example = "websocket")]
     pub transport: String,
-    /// The channels it is subscribed to, by name.
-    #[schema(value_type = Vec<String>)]
-    pub subscriptions: Vec<ChannelName>,
+    /// The channels it is subscribed to, by name; Fanfare's own included.
+    pub subscriptions: Vec<String>,
     /// Bytes that wait until it takes them.
     pub bytes_waiting: u64,
+    /// How long it took to answer the node's last probe, in milliseconds; probes come when a link is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
+}
+
+/// A connection, seen from near.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionDetail {
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub connection: ConnectionView,
+    /// Where each of its subscriptions stands, by channel.
+    pub places: Vec<SubscriptionPlace>,
+    /// The limits that it alone counts towards.
+    pub limits: Vec<ConnectionLimit>,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubscriptionPlace {
+    /// Its channel; Fanfare's own included.
+    #[schema(example = "room:9")]
+    pub channel: String,
+    /// Up to where it was sent everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "k3Zx.12")]
+    pub position: Option<String>,
+    /// Whether messages reach it as they come; else it reads on from history.
+    pub live: bool,
+}
+
+/// How much of a limit a connection uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionLimit {
+    /// The limit.
+    #[schema(schema_with = schema::limit)]
+    pub name: Limit,
+    /// How much it uses.
+    pub used: u64,
+    /// How much it may.
+    pub max: u64,
 }
 
 /// Connections, the oldest first.

@@ -38,6 +38,12 @@ impl Origins {
     }
 }
 
+/// The origins at which a dashboard with this public URL is opened.
+#[must_use]
+pub fn dashboard_origins(public_url: &Uri) -> Vec<String> {
+    Origins::of(public_url).0
+}
+
 /// Refuses changes that did not come from the dashboard.
 pub(crate) async fn guard(State(control): State<Control>, request: Request, next: Next) -> Response {
     match check(request.method(), request.headers(), control.origins()) {

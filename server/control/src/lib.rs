@@ -55,11 +55,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
+pub use csrf::dashboard_origins;
 pub use options::{Options, Rate};
 pub use proxy::{Network, NetworkError};
 pub use state::{Control, Setup};
 
-use routes::{acl, apps, audit, issuers, keys, limits, live, sessions, settings, sign_up, statistics};
+use routes::{acl, apps, audit, inspector, issuers, keys, limits, live, sessions, settings, sign_up, statistics};
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,6 +91,8 @@ fn operations(options: &Options) -> OpenApiRouter<Control> {
         .routes(routes!(statistics::get))
         .routes(routes!(statistics::usage))
         .routes(routes!(live::create))
+        .routes(routes!(inspector::look))
+        .routes(routes!(inspector::act))
         .routes(routes!(audit::list))
 }
 

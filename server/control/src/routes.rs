@@ -3,6 +3,7 @@
 pub(crate) mod acl;
 pub(crate) mod apps;
 pub(crate) mod audit;
+pub(crate) mod inspector;
 pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod limits;

@@ -65,11 +65,25 @@ pub enum KeyState {
     Revoked,
 }
 
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// The tenant's: it calls REST and signs tokens for clients.
+    #[default]
+    Tenant,
+    /// The platform's own, one in each app: nobody holds it, and it signs only the dashboard's tokens. No other key can
+    /// make an [`crate::Inspector`].
+    Platform,
+}
+
 /// A key as the data plane sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     /// Its id, the `kid` of tokens it signs.
     pub id: KeyId,
+    /// Whose it is.
+    pub kind: KeyKind,
     /// Its name, for messages to people.
     pub name: Box<str>,
     /// What it may do and hand on.

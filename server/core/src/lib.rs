@@ -3,7 +3,7 @@
 //! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
 //! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
 //! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment
-//! ([`app`]), its limits ([`limits`]) and channel settings ([`settings`]), where a message stands ([`position`]), the
+//! ([`app`]), who looks at it through the dashboard ([`inspection`]), its limits ([`limits`]) and channel settings ([`settings`]), where a message stands ([`position`]), the
 //! message itself ([`message`]), who is present ([`presence`]), the one table of errors and close reasons ([`codes`]),
 //! and what is measured ([`measures`], [`histogram`]).
 //!
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod codes;
 pub mod histogram;
 pub mod id;
+pub mod inspection;
 pub mod issuer;
 pub mod json;
 pub mod limits;
@@ -37,12 +38,13 @@ pub mod secret;
 pub mod settings;
 
 pub use acl::{Effect, Rule, Who};
-pub use app::{App, AppStatus, Block, Key, KeyState};
+pub use app::{App, AppStatus, Block, Key, KeyKind, KeyState};
 pub use capability::{Capabilities, Operation, Operations};
 pub use channel::{ChannelKey, ChannelName};
 pub use clock::Clock;
 pub use codes::ErrorCode;
 pub use histogram::Histogram;
+pub use inspection::{Act, Inspector};
 pub use issuer::{Issuer, KeySource};
 pub use limits::{Limit, LimitValue, Limits};
 pub use message::{Data, Draft, Message};

@@ -16,6 +16,7 @@ use crate::capability::{Capabilities, Operation};
 use crate::channel::{ChannelKey, ChannelName};
 use crate::codes::ErrorCode;
 use crate::id::{AppId, IssuerId, KeyId, RuleId};
+use crate::inspection::Inspector;
 use crate::limits::{Limit, LimitValue, Limits};
 use crate::pattern::Claims;
 
@@ -33,6 +34,8 @@ pub enum Subject {
     },
     /// A client, with or without a token.
     Client(Box<ClientSubject>),
+    /// A member of the tenant who looks at the app through the dashboard. Neither capabilities nor rules concern them.
+    Inspector(Box<Inspector>),
 }
 
 /// What a client's token says; all empty for a client without one.
@@ -115,7 +118,7 @@ impl Claims for ClientSubject {
 impl Claims for Subject {
     fn claim(&self, name: &str) -> Option<&str> {
         match self {
-            Self::Key { .. } => None,
+            Self::Key { .. } | Self::Inspector(_) => None,
             Self::Client(client) => client.claim(name),
         }
     }
@@ -126,7 +129,7 @@ impl Subject {
     #[must_use]
     pub fn sub(&self) -> Option<&str> {
         match self {
-            Self::Key { .. } => None,
+            Self::Key { .. } | Self::Inspector(_) => None,
             Self::Client(client) => client.sub.as_deref(),
         }
     }
@@ -149,7 +152,7 @@ impl Subject {
     pub fn own_limits(&self) -> Option<&Limits> {
         match self {
             Self::Client(client) => client.limits.as_deref(),
-            Self::Key { .. } => None,
+            Self::Key { .. } | Self::Inspector(_) => None,
         }
     }
 }
@@ -179,6 +182,12 @@ pub enum Refusal {
     /// The token's `cap` does not give the operation on this channel.
     #[error("the token's cap does not give {operation} on this channel")]
     Token {
+        /// What was wanted.
+        operation: Operation,
+    },
+    /// The token of a member who looks was not made for this.
+    #[error("a token of the dashboard lets look, and do the one thing it was made for; {operation} here is neither")]
+    Inspector {
         /// What was wanted.
         operation: Operation,
     },
@@ -227,7 +236,7 @@ impl Refusal {
             Self::Tenant => Layer::Tenant,
             Self::Key { .. } => Layer::Key,
             Self::Issuer { .. } => Layer::Issuer,
-            Self::Token { .. } => Layer::Token,
+            Self::Token { .. } | Self::Inspector { .. } => Layer::Token,
             Self::NoRule { .. } | Self::Denied { .. } => Layer::Acl,
         }
     }
@@ -237,9 +246,12 @@ impl Refusal {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Tenant => ErrorCode::SuspendedTenant,
-            Self::Key { .. } | Self::Issuer { .. } | Self::Token { .. } | Self::NoRule { .. } | Self::Denied { .. } => {
-                ErrorCode::Forbidden
-            }
+            Self::Key { .. }
+            | Self::Issuer { .. }
+            | Self::Token { .. }
+            | Self::Inspector { .. }
+            | Self::NoRule { .. }
+            | Self::Denied { .. } => ErrorCode::Forbidden,
         }
     }
 
@@ -248,7 +260,12 @@ impl Refusal {
     pub const fn rule(&self) -> Option<RuleId> {
         match self {
             Self::Denied { rule, .. } => Some(*rule),
-            Self::Tenant | Self::Key { .. } | Self::Issuer { .. } | Self::Token { .. } | Self::NoRule { .. } => None,
+            Self::Tenant
+            | Self::Key { .. }
+            | Self::Issuer { .. }
+            | Self::Token { .. }
+            | Self::Inspector { .. }
+            | Self::NoRule { .. } => None,
         }
     }
 }
@@ -280,10 +297,9 @@ impl Grant {
 /// # Errors
 /// The first layer that refuses.
 pub fn decide(app: &App, subject: &Subject, operation: Operation, channel: &ChannelName) -> Result<Grant, Refusal> {
-    if app.status.blocks(block_of(operation)) {
-        return Err(Refusal::Tenant);
-    }
     match subject {
+        Subject::Inspector(inspector) => inspector.decide(app, operation, channel)?,
+        _ if app.status.blocks(block_of(operation)) => return Err(Refusal::Tenant),
         Subject::Key { id, capabilities } => {
             if !capabilities.on(channel, subject).contains(operation) {
                 return Err(Refusal::Key { key: *id, operation });

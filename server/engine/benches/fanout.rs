@@ -14,7 +14,7 @@ use fanfare_core::id::RuleId;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::{KeySecret, PrintedKey};
 use fanfare_core::{
-    App, Capabilities, ChannelName, Clock, Data, Draft, Effect, Key, KeyState, Operations, Pattern, Rule, Who,
+    App, Capabilities, ChannelName, Clock, Data, Draft, Effect, Key, KeyKind, KeyState, Operations, Pattern, Rule, Who,
 };
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
@@ -82,6 +82,7 @@ fn node() -> (Arc<Node>, Caller) {
     let mut app = App::for_tests();
     app.keys = vec![Key {
         id: printed.id,
+        kind: KeyKind::Tenant,
         name: "bench".into(),
         capabilities: Capabilities::everything(),
         expires_ms: None,

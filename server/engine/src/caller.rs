@@ -29,8 +29,14 @@ impl Caller {
     pub fn key(&self) -> Option<KeyId> {
         match &*self.subject {
             Subject::Key { id, .. } => Some(*id),
-            Subject::Client(_) => None,
+            Subject::Client(_) | Subject::Inspector(_) => None,
         }
+    }
+
+    /// Whether a client calls, with a token that sockets take too.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        matches!(&*self.subject, Subject::Client(_))
     }
 
     /// The user, where there is one.
@@ -45,7 +51,7 @@ impl Caller {
             (Subject::Client(_), Some(user), _) => Scope::User(user.into()),
             (Subject::Client(_), None, Some(connection)) => Scope::Connection(connection),
             (Subject::Client(_), None, None) => Scope::Anonymous,
-            (Subject::Key { .. }, ..) => Scope::Backend,
+            (Subject::Key { .. } | Subject::Inspector(_), ..) => Scope::Backend,
         }
     }
 }

@@ -422,6 +422,7 @@ impl Connection {
         if let Some(asked) = self.probed_us.take() {
             let span = Duration::from_micros(self.micros().get().wrapping_sub(asked.get()).into());
             self.entry.stats.took(Stage::RoundTrip, span, 1);
+            self.outbox.answered_within(span);
         }
     }
 

@@ -351,7 +351,7 @@ impl AppEntry {
         let app = self.app.load();
         let is_revoked = |outbox: &&Arc<Outbox>| match outbox.subject().as_deref() {
             Some(Subject::Client(client)) => app.revocations.of(client).is_some(),
-            Some(Subject::Key { .. }) | None => false,
+            Some(Subject::Key { .. } | Subject::Inspector(_)) | None => false,
         };
         let meant = self.connections(&meant);
         let ended = meant.iter().filter(is_revoked).count() as u64;

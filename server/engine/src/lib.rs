@@ -45,9 +45,10 @@ pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
-    AppMetrics, Backend, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionInfo, ConnectionsQuery,
-    Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage, HistoryQuery, HistoryUntil, LogError,
-    MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
+    AppMetrics, Backend, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionDetail, ConnectionInfo,
+    ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage, HistoryQuery,
+    HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
+    SubscriptionPlace,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

@@ -59,6 +59,8 @@ pub struct Outbox {
     signals: AtomicU32,
     /// Second of the monotonic clock at which the task wants [`Signal::Tick`].
     due_s: AtomicU32,
+    /// Microseconds of the last answer to a probe; 0 before there was one.
+    round_trip_us: AtomicU32,
     waker: AtomicWaker,
     state: Mutex<State>,
 }
@@ -109,6 +111,7 @@ impl Outbox {
             wire,
             signals: AtomicU32::new(0),
             due_s: AtomicU32::new(u32::MAX),
+            round_trip_us: AtomicU32::new(0),
             waker: AtomicWaker::new(),
             state: Mutex::new(State {
                 id,
@@ -159,24 +162,6 @@ impl Outbox {
             return Signals::NONE;
         }
         Signals::of(self.signals.swap(0, Ordering::AcqRel))
-    }
-
-    /// Asks for [`Signal::Tick`] at this second of the monotonic clock.
-    pub(crate) fn tick_at(&self, second: u32) {
-        self.due_s.store(second, Ordering::Relaxed);
-    }
-
-    /// Asks for [`Signal::Tick`] at this second at the latest.
-    pub(crate) fn tick_by(&self, second: u32) {
-        self.due_s.fetch_min(second, Ordering::Relaxed);
-    }
-
-    /// Sends [`Signal::Tick`] when it is due.
-    pub(crate) fn tick_if_due(&self, second: u32) {
-        if self.due_s.load(Ordering::Relaxed) <= second {
-            self.due_s.store(u32::MAX, Ordering::Relaxed);
-            self.signal(Signal::Tick);
-        }
     }
 
     /// Hands messages of one channel to one subscription: the fan-out's inner step.

@@ -363,7 +363,7 @@ impl Session {
 fn is_revoked(app: &App, subject: &Subject) -> bool {
     match subject {
         Subject::Client(client) => app.revocations.of(client).is_some(),
-        Subject::Key { .. } => false,
+        Subject::Key { .. } | Subject::Inspector(_) => false,
     }
 }
 
@@ -371,7 +371,7 @@ fn is_revoked(app: &App, subject: &Subject) -> bool {
 fn ceiling(subject: &Subject) -> Option<&Ceiling> {
     match subject {
         Subject::Client(client) => client.ceiling.as_ref(),
-        Subject::Key { .. } => None,
+        Subject::Key { .. } | Subject::Inspector(_) => None,
     }
 }
 
@@ -401,7 +401,7 @@ fn signer_ends_ms(app: &App, ceiling: &Ceiling) -> Option<u64> {
 mod tests {
     use super::*;
     use fanfare_core::id::{KeyId, RuleId};
-    use fanfare_core::{Capabilities, Effect, KeyState, Operations, Pattern, Rule, Who};
+    use fanfare_core::{Capabilities, Effect, KeyKind, KeyState, Operations, Pattern, Rule, Who};
 
     fn rule(who: Who, effect: Effect) -> Rule {
         Rule {
@@ -416,6 +416,7 @@ mod tests {
     fn signing_key(id: KeyId) -> Key {
         Key {
             id,
+            kind: KeyKind::Tenant,
             name: "k".into(),
             capabilities: Capabilities::everything(),
             expires_ms: None,

@@ -14,6 +14,7 @@
 
 mod claims;
 mod header;
+mod inspector;
 mod issued;
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::value::RawValue;
 
 use crate::issuers::IssuerState;
-use header::SignedBy;
+use header::{Form, SignedBy};
 
+pub(crate) use inspector::verify as verify_inspector;
 pub(crate) use issued::{Costly, conclude};
 
 /// The longest token, in bytes.
@@ -98,7 +100,11 @@ pub(crate) enum Examined {
 pub(crate) fn examine(app: &App, issuers: &IssuerState, token: &str, now_ms: u64) -> Examined {
     let judged = (|| {
         let parts = Parts::split(token)?;
-        match header::read(parts.header)? {
+        let (form, signed_by) = header::read(parts.header)?;
+        if form != Form::Channel {
+            return Err(TokenError::Type);
+        }
+        match signed_by {
             SignedBy::Key(id) => verify_keyed(app, &parts, id, now_ms, Skew::default()).map(Ok),
             SignedBy::Issuer { algorithm, kid } => {
                 let candidates = issued::candidates(app, issuers, (algorithm, kid.as_deref()), now_ms)?;
@@ -116,26 +122,31 @@ pub(crate) fn examine(app: &App, issuers: &IssuerState, token: &str, now_ms: u64
 /// A token of one of the app's own keys.
 fn verify_keyed(app: &App, parts: &Parts<'_>, id: KeyId, now_ms: u64, skew: Skew) -> Result<VerifiedToken, TokenError> {
     let key = app.key(id).ok_or(TokenError::KeyUnknown(id))?;
-    let secret = signing_secret(key, now_ms)?;
-    let secret = DecodingKey::from_secret(secret);
-    // Not `jsonwebtoken::decode`: it would take the algorithm from the header, if only to compare it, and parse the
-    // claims its own way. Here the algorithm is an argument, and one strict reader sees the claims.
-    match jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &secret, Algorithm::HS256) {
-        Ok(true) => {}
-        Ok(false) | Err(_) => return Err(TokenError::Signature(id)),
-    }
+    key_verifies(key, parts, now_ms)?;
     let claims = claims::read(parts.claims)?;
     claims.check_time(now_ms, skew)?;
     claims.check_audience(app.id)?;
     not_revoked(app, claims.into_verified(Ceiling { signer: Signer::Key(id), capabilities: key.capabilities.clone() }))
 }
 
+/// Checks that a key may sign and has signed.
+fn key_verifies(key: &Key, parts: &Parts<'_>, now_ms: u64) -> Result<(), TokenError> {
+    let secret = DecodingKey::from_secret(signing_secret(key, now_ms)?);
+    // Not `jsonwebtoken::decode`: it would take the algorithm from the header, if only to compare it, and parse the
+    // claims its own way. Here the algorithm is an argument, and one strict reader sees the claims.
+    match jsonwebtoken::crypto::verify(parts.signature, parts.signed.as_bytes(), &secret, Algorithm::HS256) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(TokenError::Signature(key.id)),
+    }
+}
+
 /// A token holds only until the app's backend revokes it.
 fn not_revoked(app: &App, verified: VerifiedToken) -> Result<VerifiedToken, TokenError> {
-    match app.revocations.of(&verified.subject) {
-        Some(revocation) => Err(TokenError::Revoked(revocation)),
-        None => Ok(verified),
-    }
+    not_revoked_subject(app, &verified.subject).map(|()| verified)
+}
+
+fn not_revoked_subject(app: &App, subject: &ClientSubject) -> Result<(), TokenError> {
+    app.revocations.of(subject).map_or(Ok(()), |revocation| Err(TokenError::Revoked(revocation)))
 }
 
 /// What a token to be signed says.
@@ -259,6 +270,9 @@ pub enum TokenError {
     /// The key is revoked, expired or rolled.
     #[error("the key {0} is revoked or has expired; sign with a valid one")]
     KeyRevoked(KeyId),
+    /// A token of the dashboard that no tenant's key can sign.
+    #[error("the key {0} signs tokens for clients; those of the dashboard are signed by the platform alone")]
+    NotThePlatforms(KeyId),
     /// The key may not sign.
     #[error("the key {0} may not sign tokens; give it the operation sign, or use a key that has it")]
     KeyMayNotSign(KeyId),

@@ -166,11 +166,13 @@ impl Server {
         let connecting = self.await_store(connecting).await?;
         let role = self.options.role;
         if role.has_gateway() {
+            let dashboard = self.urls.control.parse().context("public.control_url is not a URL")?;
             let plane = DataPlane {
                 options: &self.options,
                 data: &self.data,
                 keys: &self.keys,
                 docs_url: &self.urls.control,
+                dashboard_origins: &fanfare_control::dashboard_origins(&dashboard),
                 clock: &self.clock,
                 lifecycle: &self.lifecycle,
                 feed: &self.feed,

@@ -5,7 +5,8 @@ use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
 use fanfare_api::data::MessageDraft;
 use fanfare_api::manage::{
-    ConnectionList, ConnectionView, ConnectionsParams, SubscriptionsReach, UserMessageSent, UserView,
+    ConnectionDetail, ConnectionLimit, ConnectionList, ConnectionView, ConnectionsParams, SubscriptionPlace,
+    SubscriptionsReach, UserMessageSent, UserView,
 };
 use fanfare_api::server::{StrictQuery, page_limit};
 use fanfare_api::{Page, ProblemDocument};
@@ -54,7 +55,8 @@ pub(crate) async fn list(
 
 /// Look at a connection
 ///
-/// If it is on this node. Needs a key that may `manage` `**`.
+/// If it is on this node: with where its subscriptions stand and how near its own limits it is. Needs a key that may
+/// `manage` `**`.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/connections/{connection}",
@@ -65,7 +67,7 @@ pub(crate) async fn list(
         ("connection" = String, Path, description = "The connection's id."),
     ),
     responses(
-        (status = 200, description = "The connection.", body = ConnectionView),
+        (status = 200, description = "The connection.", body = ConnectionDetail),
         (status = "default", description = "It was not read.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -74,8 +76,19 @@ pub(crate) async fn get(
     State(context): State<Context>,
     Caller(caller): Caller,
     ConnectionPath(id): ConnectionPath,
-) -> Result<Json<ConnectionView>, Failure> {
-    Ok(Json(view(context.node.connection_info(&caller, id)?)))
+) -> Result<Json<ConnectionDetail>, Failure> {
+    let detail = context.node.connection_detail(&caller, id)?;
+    let place = |place: fanfare_engine::SubscriptionPlace| SubscriptionPlace {
+        channel: place.channel.to_string(),
+        position: place.position,
+        live: place.is_live,
+    };
+    let limits = detail.limits.into_iter().map(|(name, used, max)| ConnectionLimit { name, used, max });
+    Ok(Json(ConnectionDetail {
+        connection: view(detail.info),
+        places: detail.places.into_iter().map(place).collect(),
+        limits: limits.collect(),
+    }))
 }
 
 /// Look at a user
@@ -271,8 +284,9 @@ fn view(info: ConnectionInfo) -> ConnectionView {
         meta: info.meta.and_then(|meta| serde_json::from_str(&meta).ok()),
         since: since(info.id),
         transport: info.transport.to_owned(),
-        subscriptions: info.channels,
+        subscriptions: info.channels.iter().map(ToString::to_string).collect(),
         bytes_waiting: info.bytes_waiting,
+        round_trip_ms: info.round_trip.map(|span| span.as_secs_f64() * 1_000.0),
     }
 }
 

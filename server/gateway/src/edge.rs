@@ -152,7 +152,7 @@ enum Cors {
     SameOrigin,
     /// Every page may.
     Any,
-    /// This page may, because the app lists its origin.
+    /// This page may: the app lists its origin, or it is the dashboard.
     Listed(HeaderValue),
     /// The app lists origins, and not this one.
     Unlisted,
@@ -166,10 +166,8 @@ impl Cors {
         if app.origins.is_empty() {
             return Self::Any;
         }
-        if app.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()) {
-            return Self::Listed(origin.clone());
-        }
-        Self::Unlisted
+        let listed = origin.to_str().is_ok_and(|origin| node.admits_origin(&app, origin));
+        if listed { Self::Listed(origin.clone()) } else { Self::Unlisted }
     }
 
     fn allow(self, headers: &mut HeaderMap) {

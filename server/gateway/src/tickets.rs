@@ -112,8 +112,8 @@ pub(crate) async fn create(
     Caller(caller): Caller,
     request: Request,
 ) -> Result<Json<TicketResponse>, Failure> {
-    let token = caller::bearer(request.headers()).filter(|_| caller.key().is_none()).ok_or_else(|| {
-        Problem::new(ErrorCode::TokenMissing, "A ticket stands for a token: send one as a Bearer credential.")
+    let token = caller::bearer(request.headers()).filter(|_| caller.is_client()).ok_or_else(|| {
+        Problem::new(ErrorCode::TokenMissing, "A ticket stands for a client's token: send one as a Bearer credential.")
     })?;
     let node = &context.node;
     let ticket = URL_SAFE_NO_PAD.encode([node.unguessable(), node.unguessable()].map(u128::to_be_bytes).concat());

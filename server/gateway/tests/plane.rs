@@ -11,7 +11,8 @@ use fanfare_core::id::{AppId, KeyId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::{KeySecret, SecretBytes};
 use fanfare_core::{
-    App, Capabilities, Clock, Effect, Key, KeyState, Limit, LimitValue, Operation, Operations, Pattern, Rule, Who,
+    App, Capabilities, Clock, Effect, Key, KeyKind, KeyState, Limit, LimitValue, Operation, Operations, Pattern, Rule,
+    Who,
 };
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, DrainOptions, MemoryBroker, MemoryOptions, Node, NodeOptions, SystemClock};
@@ -72,6 +73,7 @@ fn key(id: u128, capabilities: Capabilities) -> (Key, String) {
     let secret = KeySecret::from_digits([id.to_bytes()[15]; 43]);
     let key = Key {
         id,
+        kind: KeyKind::Tenant,
         name: "test".into(),
         capabilities,
         expires_ms: None,

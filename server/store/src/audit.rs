@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
+use fanfare_core::Act;
 use fanfare_core::id::{AppId, AuditId, TenantId, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use sqlx::types::Json;
 use crate::page::Part;
 use crate::scope::{Scope, Write};
 use crate::store::Inner;
-use crate::{Page, PageRequest, StoreError, TenantStore, chance};
+use crate::{AppStore, Page, PageRequest, StoreError, TenantStore, chance};
 
 /// A row of a tenant's audit log.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,6 +157,25 @@ impl Link {
             digest.update(field.unwrap_or_default());
         }
         digest.finalize().into()
+    }
+}
+
+impl AppStore {
+    /// Notes that the member is let do something to the app's connections or channels: the data plane does it, and knows
+    /// no audit log.
+    ///
+    /// # Errors
+    /// When Postgres is away.
+    pub async fn note_act(&self, act: &Act) -> Result<(), StoreError> {
+        let action = match act {
+            Act::DisconnectConnection(_) | Act::DisconnectUser(_) | Act::DisconnectChannel(_) => {
+                "connections.disconnect"
+            }
+            Act::DeleteHistory(_) => "history.delete",
+        };
+        let after = serde_json::to_value(act).map_err(|error| StoreError::corrupt("audit_log", error))?;
+        let entry = Entry::new(action, self.id()).in_app(self.id()).after(after);
+        self.write().await?.commit(self.inner(), entry).await
     }
 }
 

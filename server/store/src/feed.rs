@@ -15,7 +15,7 @@ use fanfare_core::id::{AppId, IssuerId, KeyId, TenantId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::SecretBytes;
 use fanfare_core::{
-    App, AppStatus, Block, ChannelSettings, Issuer, Key, KeyState, Limits, PublicKey, Revocations, Rule,
+    App, AppStatus, Block, ChannelSettings, Issuer, Key, KeyKind, KeyState, Limits, PublicKey, Revocations, Rule,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -75,6 +75,7 @@ struct AppRow {
 struct KeyRow {
     id: [u8; 16],
     app_id: [u8; 16],
+    kind: String,
     name: String,
     capabilities: Value,
     secret_hash: [u8; 32],
@@ -248,7 +249,7 @@ async fn key_rows(
 ) -> Result<HashMap<[u8; 16], Vec<KeyRow>>, StoreError> {
     let ids: Vec<[u8; 16]> = apps.iter().map(|app| app.id).collect();
     let rows: Vec<KeyRow> = sqlx::query_as(
-        "SELECT id, app_id, name, capabilities, secret_hash, sealed, expires_at, revoked_at FROM keys
+        "SELECT id, app_id, kind, name, capabilities, secret_hash, sealed, expires_at, revoked_at FROM keys
          WHERE app_id = ANY($1) AND (revoked_at IS NULL OR revoked_at > $2) ORDER BY id",
     )
     .bind(ids)
@@ -389,15 +390,21 @@ fn key(inner: &Inner, app: AppId, row: KeyRow) -> Option<Key> {
     let id = KeyId::from_bytes(row.id);
     let signing_secret = row.sealed.as_deref().map(|sealed| keys::open(inner, &row.id, sealed)).transpose();
     let capabilities = serde_json::from_value(row.capabilities).map_err(|error| StoreError::corrupt("keys", error));
-    let (signing_secret, capabilities) = match (signing_secret, capabilities) {
-        (Ok(secret), Ok(capabilities)) => (secret, capabilities),
-        (Err(error), _) | (_, Err(error)) => {
+    let kind = match &*row.kind {
+        "api" => Ok(KeyKind::Tenant),
+        "platform" => Ok(KeyKind::Platform),
+        other => Err(StoreError::corrupt("keys", format_args!("no kind is called {other}"))),
+    };
+    let (kind, signing_secret, capabilities) = match (kind, signing_secret, capabilities) {
+        (Ok(kind), Ok(secret), Ok(capabilities)) => (kind, secret, capabilities),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
             tracing::error!(app.id = %app, key.id = %id, %error, "the key cannot be read and does not work");
             return None;
         }
     };
     Some(Key {
         id,
+        kind,
         name: row.name.into(),
         capabilities,
         expires_ms: row.expires_at.map(|at| u64::try_from(at.timestamp_millis()).unwrap_or(0)),

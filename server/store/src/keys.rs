@@ -158,12 +158,15 @@ pub(crate) async fn insert(
     Ok((row.record(), printed))
 }
 
-/// Makes the hidden key whose tokens let the dashboard read live figures and messages, and nothing else.
+/// Makes the hidden key whose tokens let the dashboard read live figures, what happens, and messages. What its tokens for
+/// looking at the app give is not written here: `fanfare_core::inspection` says it.
 pub(crate) async fn insert_platform_key(write: &mut Write, inner: &Inner, app: AppId) -> Result<(), StoreError> {
     let pattern = |text| Pattern::parse(text).expect("the platform's patterns are valid");
     let read: Operations = [Operation::Subscribe, Operation::History, Operation::Sign].into_iter().collect();
+    let listen = Operations::NONE.with(Operation::Subscribe);
     let capabilities = Capabilities::new(vec![
-        (pattern("$stats:*"), Operations::NONE.with(Operation::Subscribe)),
+        (pattern("$stats:*"), listen),
+        (pattern("$debug:*"), listen.with(Operation::History)),
         (pattern("**"), read),
     ]);
     let new = NewKey { name: "platform".to_owned(), capabilities, expires_at: None };

@@ -1,7 +1,7 @@
 //! What must hold of each parser, whatever it is given.
 
 use bytes::Bytes;
-use fanfare_core::app::KeyState;
+use fanfare_core::app::{KeyKind, KeyState};
 use fanfare_core::id::{AppId, KeyId};
 use fanfare_core::pattern::NoClaims;
 use fanfare_core::position::PositionKey;
@@ -118,6 +118,7 @@ fn no_token_is_accepted_but_the_one_that_was_signed() {
     const NOW_MS: u64 = 1_700_000_000_000;
     let key = Key {
         id: KeyId::new(1, 1),
+        kind: KeyKind::Tenant,
         name: "fuzz".into(),
         capabilities: Capabilities::everything(),
         expires_ms: None,

@@ -73,6 +73,8 @@ const CONTROL_PLANE: &[Row] = &[
     read("get_statistics"),
     read("get_usage"),
     row("create_live_token", Owner, |_| json!({})),
+    row("create_inspector_token", Owner, |_| json!({})),
+    row("create_act_token", Owner, |_| json!({ "delete_history": "room:9" })),
     read("list_audit"),
 ];
 
@@ -196,6 +198,8 @@ fn on_the_data_plane() -> Vec<Caller> {
         caller("the stranger's key", |world, request| Ok(basic(request, &world.stranger.key))),
         caller("the stranger's key, borne", |world, request| Ok(request.bearer_auth(&world.stranger.key))),
         caller("the stranger's token", |world, request| Ok(request.bearer_auth(strangers_token(world)?))),
+        caller("the stranger, who looks", |world, request| Ok(request.bearer_auth(&world.inspector))),
+        caller("the stranger, who was let do it at home", |world, request| Ok(request.bearer_auth(&world.act))),
         naming_key(caller("a token forged for the victim's key", |world, request| {
             Ok(request.bearer_auth(forged_token(world)?))
         })),

@@ -37,6 +37,10 @@ pub(super) struct World {
     pub(super) ended: String,
     /// The cookie of a session of the stranger.
     pub(super) cookie: String,
+    /// With it, the stranger looks at their own app through the dashboard.
+    pub(super) inspector: String,
+    /// With it, the stranger deletes the history of the channel of the same name in their own app.
+    pub(super) act: String,
     /// The id of a rule of the victim's ACL.
     pub(super) rule: String,
     /// The id of an issuer of the victim.
@@ -93,6 +97,8 @@ impl World {
         secrets.extend([&victim.key, &revoked].into_iter().flat_map(|key| key.split(':')).map(str::to_owned));
         secrets.extend([position.clone(), issuer.clone()]);
         let cookie = sign_in(&server, &stranger).await?;
+        let inspector = dashboards_token(&stranger, "inspector-token", json!({})).await?;
+        let act = dashboards_token(&stranger, "act-token", json!({ "delete_history": CHANNEL })).await?;
         let (publisher, http) = (victim.publisher(), reqwest::Client::new());
         Ok(Self {
             server,
@@ -101,6 +107,8 @@ impl World {
             revoked,
             ended,
             cookie,
+            inspector,
+            act,
             rule,
             issuer,
             position,
@@ -193,6 +201,12 @@ async fn revoke(owner: &Owner, key: &str) -> Result<()> {
         Ok((publisher.get("/channels").await?.status == 401).then_some(()))
     })
     .await
+}
+
+/// A token of the dashboard in somebody's own app.
+async fn dashboards_token(owner: &Owner, kind: &str, body: Value) -> Result<String> {
+    let made = owner.post(&format!("/apps/{}/{kind}", owner.app), &body).await?.ok()?;
+    Ok(made["token"].as_str().context("a token")?.to_owned())
 }
 
 /// Signs in anew and returns the session's cookie.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use fanfare_core::settings::History;
-use fanfare_core::{App, AppStatus, Block, ChannelSettings, KeyState, Limit, LimitValue, Limits, Pattern};
+use fanfare_core::{App, AppStatus, Block, ChannelSettings, KeyKind, KeyState, Limit, LimitValue, Limits, Pattern};
 use fanfare_store::{AppChange, Change};
 use harness::store::{Home, Tenant, home};
 use sha2::{Digest, Sha256};
@@ -31,7 +31,12 @@ async fn a_snapshot_holds_what_a_node_needs() -> Result<()> {
     let key = app.key(platform.id).context("the platform's key")?;
     assert_eq!(key.signing_secret.as_ref(), Some(&platform.secret));
     let capabilities = serde_json::to_value(&key.capabilities)?;
-    assert_eq!(capabilities, serde_json::json!({ "$stats:*": ["subscribe"], "**": ["subscribe", "history", "sign"] }));
+    let expected = serde_json::json!({
+        "$stats:*": ["subscribe"], "$debug:*": ["subscribe", "history"], "**": ["subscribe", "history", "sign"],
+    });
+    assert_eq!(capabilities, expected);
+    let kinds: Vec<_> = app.keys.iter().map(|key| (key.id == platform.id, key.kind)).collect();
+    assert!(kinds.iter().all(|(is_platforms, kind)| *is_platforms == (*kind == KeyKind::Platform)), "{kinds:?}");
     Ok(())
 }
 

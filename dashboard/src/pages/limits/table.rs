@@ -5,6 +5,7 @@ use fanfare_core::Limit;
 use leptos::prelude::*;
 
 use super::words::{about, amount, effect, scope};
+use crate::components::share::Share;
 use crate::format;
 
 /// Every limit with how much of it is used.
@@ -85,24 +86,8 @@ fn Row(one: LimitView, may_edit: bool, open: RwSignal<Option<Limit>>) -> impl In
 /// How much of it was used, as a bar with its words.
 fn bar(used: Option<LimitUsed>, one: &LimitView) -> AnyView {
     let Some(used) = used else { return view! { <span class="muted">"–"</span> }.into_any() };
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
-    let share = (used.peak_minute as f64 / used.of.max(1) as f64 * 100.0).min(100.0);
-    let (class, word) = match share {
-        full if full >= 100.0 => ("bar-share bad", ", full"),
-        near if near >= 80.0 => ("bar-share warn", ", near"),
-        _ => ("bar-share good", ""),
-    };
-    let peak = amount_of(used.peak_minute, one);
-    view! {
-        <span class=class>
-            <svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-                <rect class="bar-room" width="100" height="6"></rect>
-                <rect class="bar-used" width=format!("{share:.1}") height="6"></rect>
-            </svg>
-            <span class="small nowrap">{format!("{peak}, {share:.0} %{word}")}</span>
-        </span>
-    }
-    .into_any()
+    let text = amount_of(used.peak_minute, one);
+    view! { <Share used=used.peak_minute max=used.of text=text/> }.into_any()
 }
 
 /// A number that is compared with the limit: of rates, messages.

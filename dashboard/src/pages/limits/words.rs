@@ -6,7 +6,7 @@ use fanfare_core::limits::{LimitEffect, Scope, Unit};
 use crate::format;
 
 /// What is counted, in a few words.
-pub(super) const fn about(limit: Limit) -> &'static str {
+pub(crate) const fn about(limit: Limit) -> &'static str {
     match limit {
         Limit::Connections => "Connections at one moment",
         Limit::ConnectRate => "New connections",
@@ -58,7 +58,7 @@ pub(super) const fn effect(effect: LimitEffect) -> &'static str {
 
 /// A number in its unit.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn amount(number: u64, unit: Unit) -> String {
+pub(crate) fn amount(number: u64, unit: Unit) -> String {
     match unit {
         Unit::Count => format::short(number as f64),
         Unit::PerSecond => format!("{}/s", format::short(number as f64)),

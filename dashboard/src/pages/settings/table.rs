@@ -86,7 +86,7 @@ fn Row(one: ChannelSettings, at: Option<usize>, may_edit: bool, act: RwSignal<Op
     }
 }
 
-fn history(one: &ChannelSettings) -> String {
+pub(crate) fn history(one: &ChannelSettings) -> String {
     if !one.history.is_kept() {
         return "nothing is kept".to_owned();
     }
@@ -96,7 +96,7 @@ fn history(one: &ChannelSettings) -> String {
     format!("{span}, {}, {bytes}", format::counted(count, "message"))
 }
 
-fn bounds(one: &ChannelSettings) -> String {
+pub(crate) fn bounds(one: &ChannelSettings) -> String {
     #[expect(clippy::cast_precision_loss, reason = "settings stop at 2^53")]
     let (bytes, rate) = (
         one.message_bytes.map(|bytes| format!("messages up to {}", format::bytes(bytes as f64))),
@@ -114,7 +114,7 @@ fn policy(slow: SlowPolicy) -> impl IntoView {
 }
 
 /// What a policy does, in a sentence.
-pub(super) const fn about(slow: SlowPolicy) -> &'static str {
+pub(crate) const fn about(slow: SlowPolicy) -> &'static str {
     match slow {
         SlowPolicy::Recover => "Falls behind and reads on from history: every message counts.",
         SlowPolicy::Conflate => {

@@ -18,7 +18,7 @@ const LIFETIME: TimeDelta = TimeDelta::minutes(5);
 
 /// Get a live token
 ///
-/// Reads the app's live figures on `$stats:*` and its messages, and changes nothing. It works for five minutes; get
+/// Reads the app's live figures on `$stats:*`, what happens in it on `$debug:*`, and its messages; it changes nothing. It works for five minutes; get
 /// another one in time.
 #[utoipa::path(
     post,
@@ -38,7 +38,7 @@ pub(crate) async fn create(
         sub: access.member.user().to_string(),
         iat: now.timestamp(),
         exp: expires_at.timestamp(),
-        ff: json!({ "cap": { "$stats:*": ["subscribe"], "**": ["subscribe", "history"] } }),
+        ff: json!({ "cap": { "$stats:*": ["subscribe"], "$debug:*": ["subscribe", "history"], "**": ["subscribe", "history"] } }),
     };
     let header = Header { kid: Some(key.id.to_string()), ..Header::new(Algorithm::HS256) };
     let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(key.secret.expose()))

@@ -3,6 +3,7 @@
 use fanfare_core::{ChannelName, Operation, Refusal, Subject};
 
 use super::Node;
+use super::manage::{may_look_at_all, may_look_at_channel};
 use crate::caller::Caller;
 use crate::error::NodeError;
 
@@ -39,13 +40,15 @@ impl Node {
     /// Lists channels that somebody is subscribed to.
     ///
     /// # Errors
-    /// When the caller is no key that may `manage`.
+    /// When the caller is neither a key that may `manage` nor a member.
     pub fn channels(&self, caller: &Caller, query: &ChannelsQuery) -> Result<ChannelsPage, NodeError> {
-        let Subject::Key { id, capabilities } = &*caller.subject else { return Err(NodeError::KeyInvalid) };
-        if !capabilities.anywhere(Operation::Manage) {
-            let refusal = Refusal::Key { key: *id, operation: Operation::Manage };
-            return self.counted(&caller.entry, Err(refusal.into()));
-        }
+        let allowed = match &*caller.subject {
+            Subject::Key { capabilities, .. } if capabilities.anywhere(Operation::Manage) => Ok(()),
+            Subject::Key { id, .. } => Err(Refusal::Key { key: *id, operation: Operation::Manage }.into()),
+            Subject::Inspector(_) => may_look_at_all(caller),
+            Subject::Client(_) => return Err(NodeError::KeyInvalid),
+        };
+        self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
         let prefix = query.prefix.as_deref().unwrap_or_default();
         let mut found = caller.entry.channels(prefix, query.after.as_ref(), limit + 1);
@@ -53,9 +56,7 @@ impl Node {
         found.truncate(limit);
         // A page may be short of what the key may not see; the cursor still moves on.
         let next = more.then(|| found.last().map(|(name, _)| name.clone())).flatten();
-        let seen = |name: &ChannelName| {
-            !name.is_reserved() && capabilities.on(name, &*caller.subject).contains(Operation::Manage)
-        };
+        let seen = |name: &ChannelName| !name.is_reserved() && may_look_at_channel(caller, name).is_ok();
         let channels = found.into_iter().filter(|(name, _)| seen(name));
         let channels = channels.map(|(name, count)| ChannelInfo { name, subscribers: count.into() }).collect();
         Ok(ChannelsPage { channels, next })

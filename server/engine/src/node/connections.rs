@@ -1,12 +1,13 @@
 //! Connections and users as a backend sees them: of this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanfare_core::id::ConnectionId;
-use fanfare_core::{ChannelName, ErrorCode, Problem, Subject};
+use fanfare_core::{ChannelName, ErrorCode, Limit, Problem, Subject};
 
 use super::Node;
-use super::manage::{may_manage_all, may_manage_channel};
+use super::manage::{may_look_at_all, may_look_at_channel};
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
@@ -40,21 +41,46 @@ pub struct ConnectionInfo {
     pub channels: Vec<ChannelName>,
     /// Bytes that wait until it takes them.
     pub bytes_waiting: u64,
+    /// How long it took to answer the node's last probe; `None` before the first, which comes when the link is silent.
+    pub round_trip: Option<Duration>,
+}
+
+/// A connection, seen from near.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionDetail {
+    /// What a list shows of it.
+    pub info: ConnectionInfo,
+    /// Where each of its subscriptions stands, by channel.
+    pub places: Vec<SubscriptionPlace>,
+    /// The limits that it alone counts towards: which, how much it uses, how much it may.
+    pub limits: Vec<(Limit, u64, u64)>,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionPlace {
+    /// Its channel.
+    pub channel: ChannelName,
+    /// Up to where it was sent everything, as told outside; `None` before its first page.
+    pub position: Option<String>,
+    /// Whether messages reach it as they come; else it reads on from history.
+    pub is_live: bool,
 }
 
 impl Node {
     /// Lists the app's connections on this node, the oldest first, and where the next page starts.
     ///
     /// # Errors
-    /// When the caller is no key that may `manage` the channel that is asked for, or, without one, `**`.
+    /// When the caller is neither a member nor a key that may `manage` the channel that is asked for, or, without one,
+    /// `**`.
     pub fn connections_of(
         &self,
         caller: &Caller,
         query: &ConnectionsQuery,
     ) -> Result<(Vec<ConnectionInfo>, Option<ConnectionId>), NodeError> {
         let allowed = match &query.channel {
-            Some(channel) => may_manage_channel(caller, channel).map(drop),
-            None => may_manage_all(caller),
+            Some(channel) => may_look_at_channel(caller, channel).map(drop),
+            None => may_look_at_all(caller),
         };
         self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
@@ -68,14 +94,31 @@ impl Node {
     /// One connection, if it is here.
     ///
     /// # Errors
-    /// When the caller is no key that may `manage` `**`, or there is no such connection on this node.
-    pub fn connection_info(&self, caller: &Caller, id: ConnectionId) -> Result<ConnectionInfo, NodeError> {
-        self.counted(&caller.entry, may_manage_all(caller))?;
+    /// When the caller is neither a member nor a key that may `manage` `**`, or there is no such connection on this node.
+    pub fn connection_detail(&self, caller: &Caller, id: ConnectionId) -> Result<ConnectionDetail, NodeError> {
+        self.counted(&caller.entry, may_look_at_all(caller))?;
         let found = caller.entry.registry.find(id).ok_or_else(|| {
             let detail = "There is no such connection: it has ended, or never was.";
             NodeError::Invalid(Box::new(Problem::new(ErrorCode::NotFound, detail)))
         });
-        Ok(info(id, &*self.counted(&caller.entry, found)?))
+        let outbox = self.counted(&caller.entry, found)?;
+        let info = info(id, &outbox);
+        let app = caller.entry.peek();
+        let max =
+            |limit| outbox.subject().map_or_else(|| app.limits.get(limit), |who| who.limit(&app.limits, limit)).max;
+        let used = [(Limit::Subscriptions, info.channels.len() as u64), (Limit::OutboxBytes, info.bytes_waiting)];
+        let limits = used.into_iter().map(|(limit, used)| (limit, used, max(limit))).collect();
+        let mut places: Vec<_> = outbox
+            .places()
+            .into_iter()
+            .map(|place| SubscriptionPlace {
+                channel: place.channel.name().clone(),
+                position: place.position.map(|position| self.tell(place.channel.key(), position)),
+                is_live: place.is_live,
+            })
+            .collect();
+        places.sort_unstable_by(|one, other| one.channel.cmp(&other.channel));
+        Ok(ConnectionDetail { info, places, limits })
     }
 }
 
@@ -106,7 +149,7 @@ fn info(id: ConnectionId, outbox: &Outbox) -> ConnectionInfo {
     let subject = outbox.subject();
     let client = match subject.as_deref() {
         Some(Subject::Client(client)) => Some(client),
-        Some(Subject::Key { .. }) | None => None,
+        Some(Subject::Key { .. } | Subject::Inspector(_)) | None => None,
     };
     ConnectionInfo {
         id,
@@ -115,5 +158,6 @@ fn info(id: ConnectionId, outbox: &Outbox) -> ConnectionInfo {
         transport: outbox.transport(),
         channels,
         bytes_waiting: bytes_waiting as u64,
+        round_trip: outbox.round_trip(),
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use fanfare_core::id::MessageId;
 use fanfare_core::permission::{Layer, decide};
 use fanfare_core::{
-    Block, ChannelKey, ChannelName, Draft, ErrorCode, Limit, Lineage, Message, Operation, Position, Problem, Refusal,
-    Subject,
+    Act, Block, ChannelKey, ChannelName, Draft, ErrorCode, Inspector, Limit, Lineage, Message, Operation, Position,
+    Problem, Refusal, Subject,
 };
 
 use super::Node;
@@ -19,11 +19,13 @@ impl Node {
     /// Closes connections of the caller's app with `disconnected`; a reason is told to them before.
     ///
     /// # Errors
-    /// When the caller is no key that may `manage` the channel, or, for anything else, `**`.
+    /// When the caller is no key that may `manage` the channel, or, for anything else, `**`, and no member of the tenant
+    /// who was let do just this.
     pub async fn disconnect(&self, caller: &Caller, whom: Whom, reason: Option<Box<str>>) -> Result<Told, NodeError> {
-        let allowed = match &whom {
-            Whom::Channel(channel) => may_manage_channel(caller, channel).map(drop),
-            Whom::User(_) | Whom::Connection(_) | Whom::Everybody => may_manage_all(caller),
+        let allowed = match (&whom, &*caller.subject) {
+            (_, Subject::Inspector(inspector)) => may_disconnect(caller, inspector, &whom),
+            (Whom::Channel(channel), _) => may_manage_channel(caller, channel).map(drop),
+            (Whom::User(_) | Whom::Connection(_) | Whom::Everybody, _) => may_manage_all(caller),
         };
         self.counted(&caller.entry, allowed)?;
         self.order(caller, whom, Order::Disconnect { reason }).await
@@ -97,6 +99,47 @@ impl Node {
             max: rate.max,
             retry_after_ms: exceeded.retry_after_ms,
         })
+    }
+}
+
+fn may_disconnect(caller: &Caller, inspector: &Inspector, whom: &Whom) -> Result<(), NodeError> {
+    let act = match whom {
+        Whom::User(user) => Act::DisconnectUser(user.clone()),
+        Whom::Connection(id) => Act::DisconnectConnection(*id),
+        Whom::Channel(channel) => Act::DisconnectChannel(channel.clone()),
+        // The dashboard closes no app as a whole.
+        Whom::Everybody => return Err(Refusal::Inspector { operation: Operation::Manage }.into()),
+    };
+    Ok(inspector.decide_act(&caller.entry.peek(), &act)?)
+}
+
+/// What is done to a channel, by a key that may `manage` it or a member who was let do it.
+pub(super) fn may_act_on_channel(
+    caller: &Caller,
+    channel: &ChannelName,
+    act: fn(ChannelName) -> Act,
+) -> Result<ChannelKey, NodeError> {
+    let Subject::Inspector(inspector) = &*caller.subject else { return may_manage_channel(caller, channel) };
+    inspector.decide_act(&caller.entry.peek(), &act(channel.clone()))?;
+    may_look_at_channel(caller, channel)
+}
+
+/// Whoever may manage a channel may look at it, and every member of the tenant.
+pub(super) fn may_look_at_channel(caller: &Caller, channel: &ChannelName) -> Result<ChannelKey, NodeError> {
+    match &*caller.subject {
+        Subject::Inspector(_) => {
+            Ok(decide(&caller.entry.peek(), &caller.subject, Operation::History, channel)?.channel_key())
+        }
+        Subject::Key { .. } | Subject::Client(_) => may_manage_channel(caller, channel),
+    }
+}
+
+/// The same for what is no channel's.
+pub(super) fn may_look_at_all(caller: &Caller) -> Result<(), NodeError> {
+    match &*caller.subject {
+        Subject::Inspector(_) if caller.entry.peek().status.blocks(Block::All) => Err(Refusal::Tenant.into()),
+        Subject::Inspector(_) => Ok(()),
+        Subject::Key { .. } | Subject::Client(_) => may_manage_all(caller),
     }
 }
 

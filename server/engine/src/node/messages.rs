@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use fanfare_core::permission::decide;
-use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Message, Operation, Position, Problem};
+use fanfare_core::{Act, ChannelKey, ChannelName, ErrorCode, Message, Operation, Position, Problem};
 
 use super::Node;
 use super::history::{BYTES_MAX, MESSAGES_MAX};
-use super::manage::may_manage_channel;
+use super::manage::{may_act_on_channel, may_look_at_channel, may_manage_channel};
 use crate::broker::{Read, Remove, Start};
 use crate::caller::Caller;
 use crate::error::NodeError;
@@ -29,10 +29,10 @@ impl Node {
     /// What a channel is doing.
     ///
     /// # Errors
-    /// When the caller is no key that may `manage` it, or the broker cannot be reached.
+    /// When the caller is neither a key that may `manage` it nor a member, or the broker cannot be reached.
     pub async fn channel_state(&self, caller: &Caller, channel: &ChannelName) -> Result<ChannelState, NodeError> {
         let outcome = async {
-            let key = may_manage_channel(caller, channel)?;
+            let key = may_look_at_channel(caller, channel)?;
             let read = Read { start: Start::Top, messages_max: 1, bytes_max: 1, now_ms: self.clock.unix_ms() };
             let page = self.read(&key, read).wait().await?;
             let messages = (page.top + 1).saturating_sub(page.first);
@@ -91,7 +91,7 @@ impl Node {
     /// When the caller is no key that may `manage` the channel, or the broker cannot be reached.
     pub async fn delete_history(&self, caller: &Caller, channel: &ChannelName) -> Result<u64, NodeError> {
         let outcome = async {
-            let key = may_manage_channel(caller, channel)?;
+            let key = may_act_on_channel(caller, channel, Act::DeleteHistory)?;
             Ok(self.broker.remove(&key, Remove::All).wait().await?)
         };
         let outcome = outcome.await;

@@ -139,7 +139,7 @@ fn backend(caller: &Caller) -> Result<Backend, NodeError> {
     may_manage_all(caller)?;
     match &*caller.subject {
         Subject::Key { id, .. } => Ok(Backend { tenant: caller.entry.peek().tenant, app: caller.entry.id(), key: *id }),
-        Subject::Client(_) => Err(NodeError::KeyInvalid),
+        Subject::Client(_) | Subject::Inspector(_) => Err(NodeError::KeyInvalid),
     }
 }
 

@@ -20,6 +20,25 @@ pub(super) const VERIFIERS: usize = 2;
 const VERIFY_WITHIN: Duration = Duration::from_secs(5);
 
 impl Node {
+    /// Checks a channel token against an app, or one of the dashboard's.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub async fn authenticate_token(&self, app: &Arc<App>, token: &str) -> Result<Caller, NodeError> {
+        let entry = self.directory.find(app.id)?;
+        let subject = match token::verify_inspector(&entry.peek(), token, self.clock.unix_ms()) {
+            Some(inspector) => {
+                inspector.map(|inspector| Subject::Inspector(Box::new(inspector))).map_err(NodeError::from)
+            }
+            None => {
+                let verified = self.verify_token(&entry, token).wait().await;
+                verified.map(|verified| Subject::Client(Box::new(verified.subject)))
+            }
+        };
+        let subject = self.counted(&entry, subject)?;
+        Ok(Caller { entry, subject: Arc::new(subject), connection: None })
+    }
+
     /// Verifies a token: at once where that is cheap, else beside the reactor, a few at a time.
     pub(crate) fn verify_token(&self, entry: &Arc<AppEntry>, token: &str) -> Pending<Result<VerifiedToken, NodeError>> {
         let work = match token::examine(&entry.peek(), &entry.issuers, token, self.clock.unix_ms()) {

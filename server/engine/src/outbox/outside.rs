@@ -2,12 +2,15 @@
 //! subscription.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use fanfare_core::{ChannelName, Subject};
+use fanfare_core::{ChannelName, Position, Subject};
 use fanfare_protocol::Frame;
 
-use super::{Outbox, PUSH_BYTES_MAX, Signal, Wire};
+use super::{NOWHERE, Outbox, PUSH_BYTES_MAX, Signal, Wire};
 use crate::bus::Order;
+use crate::hub::Channel;
 
 /// Orders that wait for one connection's task.
 const ORDERS_MAX: usize = 64;
@@ -15,6 +18,15 @@ const ORDERS_MAX: usize = 64;
 /// Orders for a connection's task.
 #[derive(Default)]
 pub(super) struct Orders(Vec<Order>);
+
+/// Where one of its subscriptions stands.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) channel: Arc<Channel>,
+    /// `None` before its first page, when it did not say where it was.
+    pub(crate) position: Option<Position>,
+    pub(crate) is_live: bool,
+}
 
 impl Outbox {
     /// Tells the task to do something. Answers whether it will: not when the connection ends, or has more to do than is
@@ -72,6 +84,30 @@ impl Outbox {
         let state = self.state();
         let channels = state.slots.iter().flatten().map(|taken| taken.channel.name().clone());
         (channels.collect(), state.queued)
+    }
+
+    /// Where each of its subscriptions stands.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let state = self.state();
+        let place = |taken: &super::Slot| Place {
+            channel: Arc::clone(&taken.channel),
+            position: Some(taken.cursor.position()).filter(|position| *position != NOWHERE),
+            is_live: taken.cursor.is_live(),
+        };
+        state.slots.iter().flatten().map(|taken| place(taken)).collect()
+    }
+
+    /// Remembers how long the client took to answer a probe.
+    pub(crate) fn answered_within(&self, span: Duration) {
+        // Nothing stands for "never"; an answer within a microsecond is none.
+        let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX).max(1);
+        self.round_trip_us.store(micros, Ordering::Relaxed);
+    }
+
+    /// How long the client took to answer the last probe.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip_us.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
     }
 
     /// Whether one of its subscriptions is to this channel.

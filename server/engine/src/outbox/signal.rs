@@ -1,4 +1,8 @@
-//! What a connection's task can be told without waiting for it.
+//! What a connection's task can be told without waiting for it, and when it asks to be told.
+
+use std::sync::atomic::Ordering;
+
+use super::Outbox;
 
 /// What a connection's task is told by others; each stays set until the task takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,5 +46,25 @@ impl Signals {
 
     pub(crate) const fn has(self, signal: Signal) -> bool {
         self.0 & signal as u32 != 0
+    }
+}
+
+impl Outbox {
+    /// Asks for [`Signal::Tick`] at this second of the monotonic clock.
+    pub(crate) fn tick_at(&self, second: u32) {
+        self.due_s.store(second, Ordering::Relaxed);
+    }
+
+    /// Asks for [`Signal::Tick`] at this second at the latest.
+    pub(crate) fn tick_by(&self, second: u32) {
+        self.due_s.fetch_min(second, Ordering::Relaxed);
+    }
+
+    /// Sends [`Signal::Tick`] when it is due.
+    pub(crate) fn tick_if_due(&self, second: u32) {
+        if self.due_s.load(Ordering::Relaxed) <= second {
+            self.due_s.store(u32::MAX, Ordering::Relaxed);
+            self.signal(Signal::Tick);
+        }
     }
 }

@@ -1,5 +1,7 @@
 use fanfare_core::permission::{Subject, decide};
-use fanfare_core::{App, ErrorCode, Key, KeyState, Limit, LimitValue, Limits, Operation, Operations, Pattern, Refusal};
+use fanfare_core::{
+    App, ErrorCode, Key, KeyKind, KeyState, Limit, LimitValue, Limits, Operation, Operations, Pattern, Refusal,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -17,6 +19,7 @@ fn keys() -> TicketKeys {
 fn key() -> Key {
     Key {
         id: KeyId::new(NOW, u128::MAX),
+        kind: KeyKind::Tenant,
         name: "k".into(),
         capabilities: Capabilities::everything(),
         expires_ms: None,

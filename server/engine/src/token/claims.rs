@@ -312,7 +312,7 @@ fn texts_within(name: &str, value: &str, max: usize, bytes_max: usize) -> Result
 }
 
 /// A time: strictly a JSON integer. A text, a fraction or an exponent is refused rather than guessed at.
-fn seconds(name: &'static str, value: &str) -> Result<u64, TokenError> {
+pub(super) fn seconds(name: &'static str, value: &str) -> Result<u64, TokenError> {
     let digits = value.bytes().all(|byte| byte.is_ascii_digit());
     value.parse().ok().filter(|_| digits).ok_or_else(|| {
         claim(name, "must be a whole number of seconds since 1970: no text, no fraction, no exponent, not negative")
@@ -331,7 +331,7 @@ fn texts(name: &'static str, value: &str) -> Result<Vec<Box<str>>, TokenError> {
     }
 }
 
-fn claim(claim: impl Into<String>, fault: impl Into<String>) -> TokenError {
+pub(super) fn claim(claim: impl Into<String>, fault: impl Into<String>) -> TokenError {
     TokenError::Claim { claim: claim.into(), fault: fault.into() }
 }
 

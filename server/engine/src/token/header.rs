@@ -22,8 +22,17 @@ pub(super) enum SignedBy {
     Issuer { algorithm: TokenAlgorithm, kid: Option<Box<str>> },
 }
 
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// It says what a client may do.
+    Channel,
+    /// It lets a member of the tenant look at the app (`inspector.rs`).
+    Inspector,
+}
+
 /// Reads the header. The algorithm in it only has to be that of the key which is found by the rest.
-pub(super) fn read(encoded: &str) -> Result<SignedBy, TokenError> {
+pub(super) fn read(encoded: &str) -> Result<(Form, SignedBy), TokenError> {
     if encoded.len() > HEADER_BYTES_MAX.div_ceil(3) * 4 {
         return Err(TokenError::HeaderTooLong);
     }
@@ -31,12 +40,18 @@ pub(super) fn read(encoded: &str) -> Result<SignedBy, TokenError> {
     if json.len() > HEADER_BYTES_MAX {
         return Err(TokenError::HeaderTooLong);
     }
-    let (mut algorithm, mut kid) = (None, None);
+    let (mut form, mut algorithm, mut kid) = (Form::Channel, None, None);
     for (name, value) in fields(&json, "header")? {
         match &*name {
             "alg" => algorithm = text(value),
             "kid" => kid = Some(text(value).ok_or(TokenError::KeyId)?),
-            "typ" if !matches!(text(value).as_deref(), Some("JWT" | "ff-ct+jwt")) => return Err(TokenError::Type),
+            "typ" => {
+                form = match text(value).as_deref() {
+                    Some("JWT" | "ff-ct+jwt") => Form::Channel,
+                    Some("ff-inspector+jwt") => Form::Inspector,
+                    Some(_) | None => return Err(TokenError::Type),
+                }
+            }
             name => {
                 if let Some(forbidden) = FORBIDDEN.into_iter().find(|forbidden| *forbidden == name) {
                     return Err(TokenError::HeaderField(forbidden));
@@ -51,8 +66,8 @@ pub(super) fn read(encoded: &str) -> Result<SignedBy, TokenError> {
     let key: Option<KeyId> = kid.and_then(|kid| kid.parse().ok());
     let algorithm = algorithm.as_deref().ok_or(TokenError::Algorithm)?;
     match (TokenAlgorithm::ALL.into_iter().find(|known| known.as_str() == algorithm), key) {
-        (Some(algorithm), None) => Ok(SignedBy::Issuer { algorithm, kid: kid.map(Into::into) }),
-        (None, key) if algorithm == "HS256" => key.map(SignedBy::Key).ok_or(TokenError::KeyId),
+        (Some(algorithm), None) => Ok((form, SignedBy::Issuer { algorithm, kid: kid.map(Into::into) })),
+        (None, key) if algorithm == "HS256" => Ok((form, SignedBy::Key(key.ok_or(TokenError::KeyId)?))),
         // One of our keys with another algorithm, or an algorithm that nobody here signs with.
         (Some(_) | None, _) => Err(TokenError::Algorithm),
     }

@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fanfare_core::app::KeyState;
+use fanfare_core::app::{KeyKind, KeyState};
 use fanfare_core::permission::{Marks, decide};
 use fanfare_core::secret::{KeySecret, SecretBytes};
 use fanfare_core::{ChannelName, Limit, LimitValue, Limits, Operations, Pattern, Subject};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rand::Rng;
 
+mod inspector;
 mod issued;
 
 use super::*;
@@ -24,6 +25,7 @@ fn secret(digit: u8) -> Vec<u8> {
 fn key(n: u64) -> Key {
     Key {
         id: KeyId::new(n, n.into()),
+        kind: KeyKind::Tenant,
         name: "backend".into(),
         capabilities: Capabilities::everything(),
         expires_ms: None,

@@ -9,7 +9,7 @@ use fanfare_core::id::{AppId, KeyId, RuleId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::{KeySecret, PrintedKey, SecretBytes};
 use fanfare_core::{
-    App, Capabilities, ChannelKey, Clock, Effect, Key, KeyState, Message, Operations, Pattern, Rule, Who,
+    App, Capabilities, ChannelKey, Clock, Effect, Key, KeyKind, KeyState, Message, Operations, Pattern, Rule, Who,
 };
 use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read};
 use fanfare_engine::chance::Chance;
@@ -313,6 +313,7 @@ fn app(key: &PrintedKey) -> App {
     app.rules = vec![rule(1, "demo:**", Effect::Allow)];
     app.keys = vec![Key {
         id: key.id,
+        kind: KeyKind::Tenant,
         name: "first".into(),
         capabilities: Capabilities::everything(),
         expires_ms: None,

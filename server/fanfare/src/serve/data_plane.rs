@@ -42,6 +42,7 @@ pub(super) struct DataPlane<'a> {
     pub(super) data: &'a Path,
     pub(super) keys: &'a MasterKeys,
     pub(super) docs_url: &'a str,
+    pub(super) dashboard_origins: &'a [String],
     pub(super) clock: &'a Arc<SystemClock>,
     pub(super) lifecycle: &'a Lifecycle,
     pub(super) feed: &'a Arc<FeedStatus>,
@@ -118,6 +119,7 @@ impl DataPlane<'_> {
         let bounds = MemoryOptions { bytes_max: memory.history_bytes_max, channels_max: memory.channels_max };
         let broker = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
         let options = NodeOptions {
+            dashboard_origins: self.dashboard_origins.to_vec(),
             connections_max: self.options.node.connections_max,
             connect_rate: LimitValue::rate(self.options.node.connects_per_s, self.options.node.connects_burst),
             connect_within: Duration::from_millis(self.options.node.connect_within_ms),
