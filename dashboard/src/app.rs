@@ -17,6 +17,7 @@ use crate::pages::channel::Channel;
 use crate::pages::channels::Channels;
 use crate::pages::connection::Connection;
 use crate::pages::connections::Connections;
+use crate::pages::console::Console;
 use crate::pages::error_code::ErrorCodePage;
 use crate::pages::error_codes::ErrorCodes;
 use crate::pages::first_message::FirstMessage;
@@ -50,6 +51,7 @@ pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "/latency", title: "Latency", shape: Shape::TIMER },
     Entry { path: "/channels", title: "Channels", shape: Shape::HASH },
     Entry { path: "/connections", title: "Connections", shape: Shape::PLUG },
+    Entry { path: "/console", title: "Console", shape: Shape::TERMINAL },
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
     Entry { path: "/issuers", title: "Issuers", shape: Shape::ID },
@@ -100,6 +102,10 @@ pub(crate) fn App() -> impl IntoView {
                     <Route
                         path=path!("/apps/:app/connections/:connection")
                         view=|| of_app(|here| view! { <Connection here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/console")
+                        view=|| of_app(|here| view! { <Console here=here/> }.into_any())
                     />
                     <Route path=path!("/apps/:app/keys") view=|| of_app(|here| view! { <Keys here=here/> }.into_any())/>
                     <Route

@@ -18,7 +18,8 @@ pub(crate) fn origin() -> String {
 pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     let given = parameters.iter().filter(|(_, value)| !value.is_empty());
     let text = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&");
-    if text.is_empty() { path.to_owned() } else { format!("{path}?{text}") }
+    let begin = if path.contains('?') { '&' } else { '?' };
+    if text.is_empty() { path.to_owned() } else { format!("{path}{begin}{text}") }
 }
 
 /// A text as it may stand in a URL.
@@ -98,6 +99,12 @@ pub(crate) fn download(name: &str, text: &str) {
 pub(crate) fn clock_time(unix_ms: f64) -> String {
     let date = js_sys::Date::new(&JsValue::from_f64(unix_ms));
     format!("{:02}:{:02}:{:02}", date.get_hours(), date.get_minutes(), date.get_seconds())
+}
+
+/// The same with milliseconds, `14:03:09.120`.
+pub(crate) fn clock_time_ms(unix_ms: f64) -> String {
+    let millis = js_sys::Date::new(&JsValue::from_f64(unix_ms)).get_milliseconds();
+    format!("{}.{millis:03}", clock_time(unix_ms))
 }
 
 /// The day of a moment where the reader is, `Nov 25`.

@@ -107,10 +107,29 @@ impl Live {
         self.machine.with_value(Machine::resume);
     }
 
+    /// As [`Live::listen`], beginning with so many messages of the past. They are told again when the line was lost.
+    pub(crate) fn listen_with_past(
+        self,
+        channel: &'static str,
+        past: u32,
+        on_message: impl Fn(Arrival) + 'static,
+    ) -> ReadSignal<Listening> {
+        self.listen_from(channel, past, on_message)
+    }
+
     /// Receives a channel's messages until the part of the page that asks is gone.
     pub(crate) fn listen(self, channel: &'static str, on_message: impl Fn(Arrival) + 'static) -> ReadSignal<Listening> {
+        self.listen_from(channel, 0, on_message)
+    }
+
+    fn listen_from(
+        self,
+        channel: &'static str,
+        past: u32,
+        on_message: impl Fn(Arrival) + 'static,
+    ) -> ReadSignal<Listening> {
         let (state, set_state) = signal(Listening::Waiting);
-        let id = self.machine.with_value(|machine| machine.listen(channel, set_state, Rc::new(on_message)));
+        let id = self.machine.with_value(|machine| machine.listen((channel, past), set_state, Rc::new(on_message)));
         on_cleanup(move || {
             self.machine.try_with_value(|machine| machine.forget(channel, id));
         });

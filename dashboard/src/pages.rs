@@ -6,6 +6,7 @@ pub(crate) mod channel;
 pub(crate) mod channels;
 pub(crate) mod connection;
 pub(crate) mod connections;
+pub(crate) mod console;
 pub(crate) mod error_code;
 pub(crate) mod error_codes;
 pub(crate) mod first_message;

@@ -28,6 +28,11 @@ pub(crate) fn delete(url: &str, path: &str) -> String {
     format!("curl -u \"$FANFARE_KEY\" -X DELETE \"{url}{path}\"")
 }
 
+/// Reads what happens in the app as an event stream, with a token.
+pub(crate) fn debug_stream(url: &str) -> String {
+    format!("curl -N -H \"Authorization: Bearer $FANFARE_TOKEN\" \"{url}/sse?channels=%24debug%3Aevents\"")
+}
+
 /// Connects to the app and listens to the channel that is open to everybody.
 pub(crate) fn websocat_of(url: &str) -> String {
     websocat(&format!("{}/socket", url.replacen("http", "ws", 1)))

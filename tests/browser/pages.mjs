@@ -30,6 +30,7 @@ const MEMBERS = [
   { path: "/apps/{app}/channels", heading: "Channels" },
   { path: "/apps/{app}/channels/one?name=demo%3Ahello", heading: "Channel" },
   { path: "/apps/{app}/connections", heading: "Connections" },
+  { path: "/apps/{app}/console", heading: "Console" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/issuers", heading: "Issuers" },
   { path: "/apps/{app}/access", heading: "Access" },

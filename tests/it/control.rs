@@ -4,6 +4,7 @@
 mod access;
 mod apps;
 mod audit;
+mod console;
 mod csrf;
 mod headers;
 mod idempotency;

@@ -27,11 +27,10 @@ pub(crate) fn chosen(name: &'static str) -> Memo<String> {
 pub(crate) fn Filters(
     /// What can be chosen.
     filters: &'static [Filter],
-    /// The page's path.
+    /// The page's path, with whatever of its URL stays as it is.
     #[prop(into)]
-    path: String,
+    path: Signal<String>,
 ) -> impl IntoView {
-    let path = StoredValue::new(path);
     let chosen: Vec<(Filter, Memo<String>)> = filters.iter().map(|filter| (*filter, chosen(filter.name))).collect();
     let typed: Vec<RwSignal<String>> = chosen.iter().map(|_| RwSignal::new(String::new())).collect();
     // Going back in the browser's history shows in the fields too.
@@ -46,7 +45,7 @@ pub(crate) fn Filters(
         let given: Vec<String> = values.iter().map(|value| value.get_untracked().trim().to_owned()).collect();
         let query: Vec<(&str, &str)> =
             filters.iter().zip(&given).map(|(filter, value)| (filter.name, value.as_str())).collect();
-        go(&path.with_value(|path| browser::with_query(path, &query)), NavigateOptions::default());
+        go(&path.with_untracked(|path| browser::with_query(path, &query)), NavigateOptions::default());
     };
     let fields = filters.iter().zip(&typed).map(|(filter, value)| view! { <FilterField filter=*filter value=*value/> });
     let fields: Vec<_> = fields.collect();
@@ -62,7 +61,7 @@ pub(crate) fn Filters(
                     .filter(|(other, _)| *other != at)
                     .map(|(_, (filter, value))| (filter.name, value.as_str()))
                     .collect();
-                let href = path.with_value(|path| browser::with_query(path, &others));
+                let href = path.with(|path| browser::with_query(path, &others));
                 view! {
                     <li>
                         <a class="chip" href=href title="Remove this filter">

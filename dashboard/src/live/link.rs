@@ -32,6 +32,8 @@ type OnMessage = Rc<dyn Fn(Arrival)>;
 struct Listener {
     id: u64,
     channel: &'static str,
+    /// How many messages of the past it begins with.
+    past: u32,
     state: WriteSignal<Listening>,
     on_message: OnMessage,
 }
@@ -109,7 +111,7 @@ impl Machine {
 
     pub(super) fn listen(
         &self,
-        channel: &'static str,
+        (channel, past): (&'static str, u32),
         listening: WriteSignal<Listening>,
         on_message: OnMessage,
     ) -> u64 {
@@ -117,7 +119,7 @@ impl Machine {
             let mut state = self.state.borrow_mut();
             state.next_id += 1;
             let id = state.next_id;
-            state.listeners.push(Listener { id, channel, state: listening, on_message });
+            state.listeners.push(Listener { id, channel, past, state: listening, on_message });
             id
         };
         if self.link.get_untracked() == Link::Live {
@@ -210,7 +212,12 @@ impl Machine {
     }
 
     fn subscribe(&self, channel: &'static str) {
-        self.ask(Asked::Subscribe { channel }, |id| wire::subscribe(id, channel));
+        let past = {
+            let state = self.state.borrow();
+            let wanted = state.listeners.iter().filter(|listener| listener.channel == channel);
+            wanted.map(|listener| listener.past).max().unwrap_or(0)
+        };
+        self.ask(Asked::Subscribe { channel }, |id| wire::subscribe(id, channel, past));
     }
 
     fn hear(self: &Rc<Self>, text: &str) {

@@ -86,9 +86,12 @@ pub(super) fn connect(id: u64, token: &str) -> String {
     json!({ "id": id, "connect": { "token": token } }).to_string()
 }
 
-/// Writes a subscribe, from now on.
-pub(super) fn subscribe(id: u64, channel: &str) -> String {
-    json!({ "id": id, "subscribe": { "channel": channel } }).to_string()
+/// Writes a subscribe, from now on or with so many messages of the past.
+pub(super) fn subscribe(id: u64, channel: &str, past: u32) -> String {
+    match past {
+        0 => json!({ "id": id, "subscribe": { "channel": channel } }).to_string(),
+        past => json!({ "id": id, "subscribe": { "channel": channel, "rewind": { "messages": past } } }).to_string(),
+    }
 }
 
 /// Writes an unsubscribe.
@@ -129,8 +132,14 @@ mod tests {
 
     #[test]
     fn the_server_reads_every_command() {
-        let commands =
-            [connect(1, "t"), subscribe(2, "$stats:overview"), unsubscribe(3, "a"), ping(4), refresh(5, "t")];
+        let commands = [
+            connect(1, "t"),
+            subscribe(2, "$stats:overview", 0),
+            subscribe(6, "$debug:events", 200),
+            unsubscribe(3, "a"),
+            ping(4),
+            refresh(5, "t"),
+        ];
         for text in commands {
             assert!(fanfare_protocol::native::parse(&text).all(|command| command.is_ok()), "{text}");
         }

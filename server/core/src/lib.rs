@@ -5,7 +5,7 @@
 //! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment
 //! ([`app`]), who looks at it through the dashboard ([`inspection`]), its limits ([`limits`]) and channel settings ([`settings`]), where a message stands ([`position`]), the
 //! message itself ([`message`]), who is present ([`presence`]), the one table of errors and close reasons ([`codes`]),
-//! and what is measured ([`measures`], [`histogram`]).
+//! what is measured ([`measures`], [`histogram`]), and what happens ([`debug`]).
 //!
 //! Start with [`permission::decide`]: it is the formula of who may do what, and it touches most of the nouns.
 //!
@@ -18,6 +18,7 @@ pub mod capability;
 pub mod channel;
 pub mod clock;
 pub mod codes;
+pub mod debug;
 pub mod histogram;
 pub mod id;
 pub mod inspection;

@@ -9,9 +9,11 @@
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
 mod commands;
+mod events;
 mod limits;
 mod orders;
 mod presence;
+mod probe;
 mod tokens;
 mod welcome;
 
@@ -24,7 +26,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fanfare_core::measures::{Ending, Stage};
+use fanfare_core::measures::Ending;
 use fanfare_core::problem::Problem;
 use fanfare_core::{ErrorCode, Limit};
 use fanfare_protocol::Frame;
@@ -256,6 +258,7 @@ impl Connection {
             Verdict::Stay(lost) => {
                 for (channel, slot, problem) in lost {
                     self.leave(slot);
+                    self.tell_unsubscribed(&channel, Some(problem.code));
                     self.leave_presence(&channel);
                     self.reply(&native::push_unsubscribed(&channel, &problem));
                 }
@@ -411,19 +414,6 @@ impl Connection {
     fn heard(&mut self) {
         self.heard_s = self.node.second();
         self.probed_us = None;
-    }
-
-    fn micros(&self) -> NonZeroU32 {
-        NonZeroU32::new(self.node.clock.monotonic().as_micros() as u32).unwrap_or(NonZeroU32::MIN)
-    }
-
-    /// The client has answered a probe.
-    fn on_pong(&mut self) {
-        if let Some(asked) = self.probed_us.take() {
-            let span = Duration::from_micros(self.micros().get().wrapping_sub(asked.get()).into());
-            self.entry.stats.took(Stage::RoundTrip, span, 1);
-            self.outbox.answered_within(span);
-        }
     }
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
@@ -592,6 +582,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Also when the task panicked or was aborted: places, counts and the registry are given back.
+        self.tell_disconnected();
         self.leave_all();
         self.entry.stats.ended(self.ending);
         self.outbox.end();

@@ -18,6 +18,7 @@ use fanfare_protocol::native;
 
 use crate::bus::{Order, Whom};
 use crate::error::NodeError;
+use crate::events::Events;
 use crate::hub::Channel;
 use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
 use crate::limiter::{Left, SharedBucket};
@@ -56,6 +57,7 @@ pub(crate) struct AppEntry {
     requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
     pub(crate) registry: Registry,
     pub(crate) issuers: IssuerState,
+    pub(crate) events: Events,
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
@@ -228,6 +230,7 @@ impl AppEntry {
             requests: Mutex::default(),
             registry: Registry::default(),
             issuers: IssuerState::default(),
+            events: Events::default(),
             channels: Mutex::default(),
         }
     }

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod connection;
 pub mod directory;
 pub mod error;
+mod events;
 pub mod hub;
 pub mod issuers;
 pub mod limiter;

@@ -4,6 +4,7 @@
 mod channels;
 mod connections;
 mod drain;
+mod events;
 mod figures;
 mod group;
 mod history;
@@ -56,6 +57,7 @@ pub use channels::{ChannelInfo, ChannelsPage, ChannelsQuery};
 pub use connections::{ConnectionDetail, ConnectionInfo, ConnectionsQuery, SubscriptionPlace};
 pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
+pub(crate) use events::{Asked, by, refused};
 pub use figures::AppMetrics;
 pub use pressure::Pressure;
 
@@ -124,6 +126,7 @@ pub struct Node {
     draining: CancellationToken,
     tasks: TaskTracker,
     figures: Mutex<figures::LiveFigures>,
+    events: events::Watched,
     pressure: AtomicU8,
 }
 
@@ -225,6 +228,7 @@ impl Node {
             draining: CancellationToken::new(),
             tasks,
             figures: Mutex::default(),
+            events: events::Watched::default(),
             pressure: AtomicU8::new(Pressure::Calm as u8),
         })
     }
@@ -356,16 +360,21 @@ impl Node {
             max: rate.max,
             retry_after_ms: exceeded.retry_after_ms,
         })?;
+        let name = caller.entry.events.is_watched().then(|| draft.name.clone());
         let append = Append { monotonic: accepted, ..self.append(&app, caller, settings, draft) };
         let handed = self.clock.monotonic();
         caller.entry.stats.took(Stage::Ingest, handed.saturating_sub(accepted), 1);
         let (entry, clock) = (Arc::clone(&caller.entry), Arc::clone(&self.clock));
+        let event = events::Publishing::of(caller, channel, name);
         let pending = self.broker.publish(&key, append).map(move |outcome| {
             let appended = outcome?;
             entry.stats.took(Stage::Append, clock.monotonic().saturating_sub(handed), 1);
             if !appended.duplicate {
                 AppStats::add(&entry.stats.messages_in, 1);
                 AppStats::add(&entry.stats.bytes_in, weight as u64);
+            }
+            if let Some(event) = event {
+                event.tell(&entry, clock.unix_ms(), &appended, weight as u64);
             }
             Ok(appended)
         });
@@ -494,7 +503,7 @@ impl Node {
         connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
     }
 
-    /// Until `stop`: once a second heartbeats, expiry, sweeps and live figures, and more often changes of presence.
+    /// Until `stop`: once a second heartbeats, expiry, sweeps and live figures; more often changes of presence, and events.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -505,7 +514,10 @@ impl Node {
                 biased;
                 () = stop.cancelled() => return,
                 _ = second.tick() => self.tick(),
-                _ = batch.tick() => self.tell_presence(),
+                _ = batch.tick() => {
+                    self.tell_presence();
+                    self.tell_events();
+                }
             }
         }
     }

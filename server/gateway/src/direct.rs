@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::to_bytes;
 use axum::response::IntoResponse as _;
+use fanfare_api::server::ApiProblem;
 use fanfare_core::id::AppId;
 use fanfare_core::{App, ChannelName, ErrorCode, Limit};
 use fanfare_engine::{Caller, Node, Published, Quota};
@@ -26,6 +27,8 @@ use crate::transport::lane::Direct;
 
 /// The longest problem document that is told.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// The pattern of the path, as the router would name it.
+const PATTERN: &str = "/v1/apps/{app}/channels/{channel}/messages";
 /// More than a published message is told in.
 const ANSWER_BYTES: usize = 512;
 
@@ -77,7 +80,7 @@ pub(crate) async fn publish(
     let mut quota = None;
     let working = attempt(&gateway.node, &mut memory.known, request, &mut quota);
     let outcome = AssertUnwindSafe(working).catch_unwind().await;
-    let told = Told { quota: quota.as_ref(), closes };
+    let told = Told { quota: quota.as_ref(), closes, path: request.path };
     let told = match outcome {
         Ok(Ok(published)) => memory.tell(gateway, published, told, out).map(|()| closes),
         Ok(Err(failure)) => tell_failure(gateway, failure, told, out).await,
@@ -164,12 +167,18 @@ impl Memory {
 struct Told<'a> {
     quota: Option<&'a Quota>,
     closes: bool,
+    /// Where the request went.
+    path: &'a str,
 }
 
 /// The answer to a publish that was not accepted, as the edge makes it. Answers whether the connection closes behind it.
 async fn tell_failure(gateway: &Gateway, failure: Failure, told: Told<'_>, out: &mut Vec<u8>) -> io::Result<bool> {
     let mut response = failure.into_response();
-    gateway.edge.finish(&mut response, gateway.node.request_id());
+    let id = gateway.node.request_id();
+    if let (Some(target), Some(ApiProblem(problem))) = (Target::read(told.path), response.extensions().get()) {
+        gateway.node.request_refused(target.app, ("POST", PATTERN), Some(id), problem);
+    }
+    gateway.edge.finish(&mut response, id);
     settle(&mut response, told.quota);
     let closes = told.closes || response.headers().contains_key(CONNECTION);
     let (mut head, body) = response.into_parts();

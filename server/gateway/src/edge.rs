@@ -7,8 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{self, MatchedPath, State};
+use axum::middleware::Next;
+use fanfare_api::server::ApiProblem;
 use fanfare_api::server::Edge;
 use fanfare_core::Limit;
+use fanfare_core::id::RequestId;
 use fanfare_engine::{Node, Quota, Sink};
 use futures_util::future::Either;
 use http::header::{
@@ -127,6 +131,24 @@ pub(crate) fn settle(response: &mut Response<Body>, quota: Option<&Quota>) {
         let scheme = HeaderValue::from_static("Bearer realm=\"fanfare\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     }
+}
+
+/// Tells whoever watches the app's events of a request that was refused: with the pattern of its path, because what
+/// stands in the path itself may be anything.
+pub(crate) async fn tell_refusals(
+    State(node): State<Arc<Node>>,
+    request: extract::Request,
+    next: Next,
+) -> Response<Body> {
+    let app = app_id(request.uri().path());
+    let (method, id) = (request.method().clone(), request.extensions().get::<RequestId>().copied());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    if let (Some(app), Some(ApiProblem(problem))) = (app, response.extensions().get::<ApiProblem>()) {
+        let path = matched.as_ref().map_or("", MatchedPath::as_str);
+        node.request_refused(app, (method.as_str(), path), id, problem);
+    }
+    response
 }
 
 /// Says how much of the key's rate is left. The policy is the burst and the time in which the rate refills it.

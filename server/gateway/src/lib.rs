@@ -44,6 +44,7 @@ pub mod transport;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use fanfare_api::server::Edge;
 use fanfare_engine::Node;
@@ -107,6 +108,7 @@ fn router(node: &Arc<Node>, options: Options, edge: Edge) -> Router {
         tickets: Arc::default(),
     };
     let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
+    let router = router.layer(from_fn_with_state(Arc::clone(node), edge::tell_refusals));
     guarded(edge, router)
 }
 

@@ -100,7 +100,11 @@ pub(crate) async fn open(
     let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned), wire };
     let entry = match context.node.admit_connection(&app, &client) {
         Ok(permit) => Entry::Open { permit, handshake: client },
-        Err(refused) => Entry::Refused(context.lingering.take(Box::new(refused.problem()))?),
+        Err(refused) => {
+            let problem = Box::new(refused.problem());
+            context.node.request_refused(app.id, ("GET", "/v1/apps/{app}/socket"), None, &problem);
+            Entry::Refused(context.lingering.take(problem)?)
+        }
     };
     let bounds =
         websocket::Options { deflate: accepted.deflate.is_some(), ..bounds(&app, context.options.fragments_max) };

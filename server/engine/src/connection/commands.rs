@@ -13,11 +13,12 @@ use fanfare_protocol::native::{
 };
 use futures_util::FutureExt;
 
+use super::events::About;
 use super::{Connection, Done, Inflight, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
 use crate::error::NodeError;
 use crate::hub::Channel;
-use crate::node::{self, HistoryQuery};
+use crate::node::{self, Asked, HistoryQuery, by, refused};
 use crate::outbox::{Delivery, Dropped, Flushed, Manner, PUSH_BYTES_MAX, Signal, Ticket, Turn, Wrote};
 use crate::session::{Held, Near};
 use crate::stats::AppStats;
@@ -67,6 +68,7 @@ impl Connection {
 
     fn on_command(&mut self, command: Command) {
         let Command { id, kind } = command;
+        let about = self.about(&kind);
         let app = self.entry.app();
         let admitted = self.session.admit(&kind, &app, self.node.clock.monotonic());
         let outcome = match admitted {
@@ -79,12 +81,12 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            self.failed(id, &error);
+            self.failed(id, &error, about.as_ref());
         }
     }
 
-    pub(super) fn failed(&mut self, id: u64, error: &NodeError) {
-        self.refuse(Some(id), &error.problem());
+    pub(super) fn failed(&mut self, id: u64, error: &NodeError, about: Option<&About>) {
+        self.refuse_about(Some(id), &error.problem(), about);
     }
 
     /// So much of a limit is used now.
@@ -116,6 +118,11 @@ impl Connection {
     }
 
     pub(super) fn refuse(&mut self, id: Option<u64>, problem: &Problem) {
+        self.refuse_about(id, problem, None);
+    }
+
+    fn refuse_about(&mut self, id: Option<u64>, problem: &Problem, about: Option<&About>) {
+        self.tell_refused(problem, about);
         self.entry.stats.refused(problem.code, problem.limit);
         self.reply(&native::error(id, problem));
         // Before connect a refusal is the end: the close code says whether to come back, and with what.
@@ -154,6 +161,8 @@ impl Connection {
         let (limit, used) = (Limit::Subscriptions, self.session.subscriptions());
         self.drawn(Near { limit, used, max: self.limit(limit).max });
         AppStats::add(&self.entry.stats.subscriptions, 1);
+        self.node.watch_events(&self.entry, &channel);
+        self.tell_subscribed(&channel);
         let read = self.read(match &start {
             native::Start::Now => Start::Top,
             native::Start::After(_) => Start::After(position.map_or(0, |position| position.seq)),
@@ -216,7 +225,7 @@ impl Connection {
     /// A subscription that was not asked for by the client is not refused to it either.
     fn refuse_opening(&mut self, opening: &Opening, problem: &Problem) {
         if opening.id.is_some() {
-            self.refuse(opening.id, problem);
+            self.refuse_about(opening.id, problem, Some(&About::subscribing(opening.channel.clone())));
         }
     }
 
@@ -367,6 +376,7 @@ impl Connection {
         };
         self.leave(slot);
         self.leave_presence(channel);
+        self.tell_unsubscribed(channel, None);
         self.answer(id, &Reply::Unsubscribed);
         Ok(())
     }
@@ -419,7 +429,12 @@ impl Connection {
                         next: page.next,
                     }),
                 ),
-                Err(error) => native::error(Some(id), &error.problem()),
+                Err(error) => {
+                    let problem = error.problem();
+                    let asked = Asked { operation: Some("history"), channel: Some(&history.channel), request: None };
+                    node.happened(&caller.entry, || refused(&problem, asked, by(&caller)));
+                    native::error(Some(id), &problem)
+                }
             };
             Done::Reply(frame)
         });

@@ -20,6 +20,7 @@ impl Connection {
             Order::Unsubscribe { channel } => {
                 if let Some(slot) = self.session.unsubscribed(&channel) {
                     self.leave(slot);
+                    self.tell_unsubscribed(&channel, Some(ErrorCode::Unsubscribed));
                     let problem = Problem::of(ErrorCode::Unsubscribed);
                     self.reply(&native::push_unsubscribed(&channel, &problem));
                 }

@@ -11,6 +11,7 @@ use fanfare_core::{ChannelName, Operation};
 use fanfare_protocol::native::{self, Refresh, Reply, Subscribe};
 
 use super::commands::not_subscribed;
+use super::events::About;
 use super::{Connection, Done};
 use crate::broker::Pending;
 use crate::caller::Caller;
@@ -27,6 +28,14 @@ pub(super) enum Then {
 }
 
 impl Then {
+    /// What is told where it is refused.
+    fn about(&self) -> Option<About> {
+        match self {
+            Self::Subscribe(_, subscribe) => Some(About::subscribing(subscribe.channel.clone())),
+            Self::Connect(..) | Self::Refresh(..) => None,
+        }
+    }
+
     const fn id(&self) -> u64 {
         match self {
             Self::Connect(id, _) | Self::Refresh(id, _) | Self::Subscribe(id, _) => *id,
@@ -64,9 +73,9 @@ impl Connection {
     /// A verification that had to wait is done.
     pub(super) fn on_verified(&mut self, then: Then, verified: Result<VerifiedToken, NodeError>) {
         self.verifying = false;
-        let id = then.id();
+        let (id, about) = (then.id(), then.about());
         if let Err(error) = self.go_on(then, verified) {
-            self.failed(id, &error);
+            self.failed(id, &error, about.as_ref());
         }
     }
 

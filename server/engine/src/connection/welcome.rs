@@ -91,6 +91,7 @@ impl Connection {
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };
         self.answer(id, &Reply::Connected(Box::new(hello)));
+        self.tell_connected(resumed == Some(true));
         if let Some(arriving) = self.arriving.take() {
             let span = self.node.clock.monotonic().saturating_sub(arriving.since);
             self.entry.stats.took(Stage::Connect, span, 1);

@@ -282,7 +282,7 @@ fn tell(node: &Node, key: &ChannelKey, name: &str, figures: &impl Serialize) {
 }
 
 /// An append of the platform's own: nothing of it is kept.
-fn own_append(node: &Node, name: &str, data: Data) -> Append {
+pub(super) fn own_append(node: &Node, name: &str, data: Data) -> Append {
     let time_ms = node.clock.unix_ms();
     Append {
         id: MessageId::new(time_ms, node.chance.next()).to_string().into(),

@@ -95,6 +95,8 @@ fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     told.counter("not_recovered", "Subscriptions told that messages may be missing", flow.not_recovered)?;
     let (pages_asked, pages_read) = node.pages();
     told.counter("connects_paced", "Connections told to come later: more came than the node takes", node.paced())?;
+    let dropped = node.events_dropped();
+    told.counter("events_dropped", "Events of apps not told to whoever watches: more came than are told", dropped)?;
     told.counter("pages_asked", "Pages of history asked for by clients; pairs with pages_read", pages_asked)?;
     told.counter("pages_read", "Pages the broker was asked for: the others were shared", pages_read)?;
     let Measures { disconnects, errors, rejections, latency, .. } = &figures.total;

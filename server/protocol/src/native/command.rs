@@ -45,6 +45,21 @@ impl CommandKind {
     pub const NAMES: [&str; 8] =
         ["connect", "refresh", "subscribe", "unsubscribe", "publish", "presence", "history", "ping"];
 
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Refresh(_) => "refresh",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe { .. } => "unsubscribe",
+            Self::Publish(_) => "publish",
+            Self::Presence(_) => "presence",
+            Self::History(_) => "history",
+            Self::Ping => "ping",
+        }
+    }
+
     /// The channel it concerns.
     #[must_use]
     pub const fn channel(&self) -> Option<&ChannelName> {
