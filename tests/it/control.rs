@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod console;
 mod csrf;
+mod dry_run;
 mod headers;
 mod idempotency;
 mod inspector;

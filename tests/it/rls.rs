@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use fanfare_core::id::{KeyId, NodeId};
 use fanfare_core::issuer::ClaimMap;
 use fanfare_core::measures::Measures;
-use fanfare_core::{Capabilities, KeySource, Limit, Limits, PublicKey, Revoked};
-use fanfare_store::{KeptSpan, MasterKey, NewIssuer, Span, Store, StoreOptions, Used};
+use fanfare_core::{Asked, Capabilities, Decision, KeySource, Limit, Limits, PublicKey, Revoked};
+use fanfare_store::{KeptDecision, KeptSpan, LeftOut, MasterKey, NewIssuer, Span, Store, StoreOptions, Used};
 use harness::store::{Home, MASTER_KEY, Tenant, home, options};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -28,6 +28,17 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
         let (span, measures) = (Span::Hour, Measures { connections: 1, ..Measures::default() });
         let kept = KeptSpan { app: tenant.app.id(), span, start_s: 0, revision: 1, measures: &measures };
         home.store.feed().keep(NodeId::new(1, 1), &[(span, 0)], &[kept]).await?;
+        let decision = Decision {
+            sub: None,
+            roles: Vec::new(),
+            claims: BTreeMap::new(),
+            has_cap: false,
+            asked: Asked::Connect,
+            allowed: true,
+        };
+        let kept = KeptDecision { app: tenant.app.id(), hour_s: 0, decision: &decision, count: 1, last_s: 0 };
+        let left_out = LeftOut { app: tenant.app.id(), hour_s: 0, count: 1 };
+        home.store.feed().keep_decisions(NodeId::new(1, 1), &[kept], &[left_out]).await?;
         let key = PublicKey::parse(include_str!("../../server/core/src/public_key/fixtures/ec.pem"))?;
         let issuer = NewIssuer {
             name: "id".to_owned(),
@@ -310,6 +321,8 @@ async fn what_members_may_not_do_postgres_refuses_them() -> Result<()> {
         "UPDATE statistics SET messages_out = 0",
         "DELETE FROM measured_spans",
         "SELECT feed_trim_statistics(now(), 1)",
+        "UPDATE decisions SET count = 1",
+        "SELECT feed_trim_decisions(now(), 1)",
         "CREATE TABLE mine ()",
     ] {
         let mut tx = pool.begin().await?;

@@ -1,6 +1,7 @@
 //! What the store promises, on a real Postgres. `rls.rs` beside it is about who may see what.
 
 mod change;
+mod decisions;
 mod feed;
 mod idempotency;
 mod people;

@@ -23,7 +23,13 @@ pub(crate) fn binary() -> PathBuf {
 /// Starts a server with a Postgres of its own; it stops when it is dropped.
 pub(crate) fn start(log: &str) -> Result<Platform> {
     let place = install::find_postgres().context("no Postgres here: the stage \"postgres\" installs it")?;
-    let variables = vec![("FANFARE_PG_BIN".to_owned(), place.display().to_string())];
+    // Every file of tests signs somebody up, all from one address.
+    let sign_ups = [("BURST", "200"), ("PERIOD_MS", "60000")];
+    let sign_ups = sign_ups.map(|(name, value)| (format!("FANFARE_CONTROL__SIGN_UP__{name}"), value.to_owned()));
+    // What nodes keep is looked at by tests that have just made it happen.
+    let often = ("FANFARE_STATISTICS__EVERY_MS".to_owned(), "1000".to_owned());
+    let mut variables = vec![("FANFARE_PG_BIN".to_owned(), place.display().to_string()), often];
+    variables.extend(sign_ups);
     Platform::start(&Options { log: Some(log_path(log)?), variables, ..Options::new(binary(), log) })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use fanfare_core::capability::Operations;
-use fanfare_core::id::{KeyId, RuleId, UserId};
+use fanfare_core::id::{IssuerId, KeyId, RuleId, UserId};
 use fanfare_core::permission::Layer;
 use fanfare_core::{Capabilities, Effect, Operation, Pattern, Who};
 use serde::{Deserialize, Serialize};
@@ -116,10 +116,14 @@ pub struct ExplainRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::capabilities)]
     pub cap: Option<Capabilities>,
-    /// The key that signed the token; no token when left out.
+    /// The key that signed the token; no token when this and `issuer` are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::optional_key_id)]
     pub key: Option<KeyId>,
+    /// The issuer that signed the token, instead of a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::optional_issuer_id)]
+    pub issuer: Option<IssuerId>,
     /// Other claims of the token that patterns speak of, as texts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, String>,

@@ -1,7 +1,7 @@
 //! Requests and answers of both REST planes, as types. The servers and the dashboard compile against the same ones.
 //!
-//! - the control plane: [`session`] (sign-up, sign-in, who am I), [`app`], [`key`], [`issuer`], [`acl`], [`settings`],
-//!   [`limits`], [`live`] and [`inspector`] (the dashboard's own tokens), [`statistics`], [`audit`];
+//! - the control plane: [`session`] (sign-up, sign-in, who am I), [`app`], [`key`], [`issuer`], [`acl`], [`dry_run`],
+//!   [`settings`], [`limits`], [`live`] and [`inspector`] (the dashboard's own tokens), [`statistics`], [`audit`];
 //! - the data plane: [`data`], [`presence`];
 //! - every error of both: [`problem`];
 //! - lists: [`page`].
@@ -17,6 +17,7 @@ pub mod acl;
 pub mod app;
 pub mod audit;
 pub mod data;
+pub mod dry_run;
 pub mod inspector;
 pub mod issuer;
 pub mod key;

@@ -63,6 +63,14 @@ pub fn optional_key_id() -> Object {
     object
 }
 
+/// An issuer's id that may be left out.
+#[must_use]
+pub fn optional_issuer_id() -> Object {
+    let mut object = issuer_id();
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
+}
+
 /// A channel's name that may be left out.
 #[must_use]
 pub fn optional_channel() -> Object {
@@ -226,6 +234,14 @@ pub fn optional_pattern() -> Object {
 #[must_use]
 pub fn operation() -> Object {
     words(Operation::ALL, "Something that can be done.")
+}
+
+/// Something that can be done, where it may be left out.
+#[must_use]
+pub fn optional_operation() -> Object {
+    let mut object = operation();
+    object.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    object
 }
 
 /// Whom a rule speaks of.

@@ -86,6 +86,7 @@ fn operations(options: &Options) -> OpenApiRouter<Control> {
         .routes(routes!(acl::versions::get))
         .routes(routes!(acl::versions::restore))
         .routes(routes!(acl::explain::post))
+        .routes(routes!(acl::dry_run::post))
         .routes(routes!(settings::get, settings::replace))
         .routes(routes!(limits::get, limits::lower))
         .routes(routes!(statistics::get))

@@ -115,6 +115,12 @@ pub struct Rule {
     pub effect: Effect,
 }
 
+/// Whether clients without a token may connect by these rules: only if some rule gives them something.
+#[must_use]
+pub fn admits_anonymous(rules: &[Rule]) -> bool {
+    rules.iter().any(|rule| rule.effect == Effect::Allow && !rule.operations.is_empty() && rule.who.covers(None, &[]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -214,9 +214,7 @@ impl App {
     /// Whether clients without a token may connect: only if some rule gives them something.
     #[must_use]
     pub fn admits_anonymous(&self) -> bool {
-        self.rules.iter().any(|rule| {
-            rule.effect == crate::acl::Effect::Allow && !rule.operations.is_empty() && rule.who.covers(None, &[])
-        })
+        crate::acl::admits_anonymous(&self.rules)
     }
 
     /// The keys that may sign tokens.

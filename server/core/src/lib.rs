@@ -2,7 +2,7 @@
 //!
 //! What lives here is parsed once at the edge into a type that cannot be wrong, and trusted from there on: ids
 //! ([`id`]), channel names and patterns ([`channel`], [`pattern`]), what a client or key may do ([`capability`],
-//! [`acl`], [`permission`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment
+//! [`acl`], [`permission`]), what they were allowed ([`decision`]), whose tokens an app trusts ([`issuer`], [`public_key`]), what an app is at one moment
 //! ([`app`]), who looks at it through the dashboard ([`inspection`]), its limits ([`limits`]) and channel settings ([`settings`]), where a message stands ([`position`]), the
 //! message itself ([`message`]), who is present ([`presence`]), the one table of errors and close reasons ([`codes`]),
 //! what is measured ([`measures`], [`histogram`]), and what happens ([`debug`]).
@@ -19,6 +19,7 @@ pub mod channel;
 pub mod clock;
 pub mod codes;
 pub mod debug;
+pub mod decision;
 pub mod histogram;
 pub mod id;
 pub mod inspection;
@@ -44,6 +45,7 @@ pub use capability::{Capabilities, Operation, Operations};
 pub use channel::{ChannelKey, ChannelName};
 pub use clock::Clock;
 pub use codes::ErrorCode;
+pub use decision::{Asked, Decision};
 pub use histogram::Histogram;
 pub use inspection::{Act, Inspector};
 pub use issuer::{Issuer, KeySource};

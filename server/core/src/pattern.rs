@@ -148,6 +148,14 @@ impl Pattern {
         matches!(*self.segments, [Segment::Rest])
     }
 
+    /// The claims that it names.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Claim(name) => Some(&**name),
+            Segment::Literal(_) | Segment::One | Segment::Rest => None,
+        })
+    }
+
     /// Whether a `{claim}` stands in it.
     #[must_use]
     pub fn has_placeholder(&self) -> bool {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::acl::Effect;
+use crate::acl::{Effect, Rule};
 use crate::app::{App, Block};
 use crate::capability::{Capabilities, Operation};
 use crate::channel::{ChannelKey, ChannelName};
@@ -321,19 +321,35 @@ fn decide_client(
     {
         return Err(signer.refuses(operation));
     }
+    if let Some(cap) = &client.capabilities
+        && !cap.on(channel, client).contains(operation)
+    {
+        return Err(Refusal::Token { operation });
+    }
+    decide_by_rules(&app.rules, client, operation, channel)
+}
+
+/// The rules' part of the decision, for a client that everything before them lets pass: with a `cap` only deny rules
+/// count, without one an allow rule is needed too.
+///
+/// # Errors
+/// That no rule allows it, or the rule that denies it.
+pub fn decide_by_rules(
+    rules: &[Rule],
+    client: &ClientSubject,
+    operation: Operation,
+    channel: &ChannelName,
+) -> Result<(), Refusal> {
     let matching = |effect| {
-        app.rules.iter().find(|rule| {
+        rules.iter().find(|rule| {
             rule.effect == effect
                 && rule.operations.contains(operation)
                 && rule.who.covers(client.sub.as_deref(), &client.roles)
                 && rule.pattern.matches(channel, client)
         })
     };
-    match &client.capabilities {
-        Some(cap) if cap.on(channel, client).contains(operation) => {}
-        Some(_) => return Err(Refusal::Token { operation }),
-        None if matching(Effect::Allow).is_some() => {}
-        None => return Err(Refusal::NoRule { operation }),
+    if client.capabilities.is_none() && matching(Effect::Allow).is_none() {
+        return Err(Refusal::NoRule { operation });
     }
     match matching(Effect::Deny) {
         Some(rule) => Err(Refusal::Denied { rule: rule.id, operation }),
@@ -353,7 +369,7 @@ const fn block_of(operation: Operation) -> Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acl::{Rule, Who};
+    use crate::acl::Who;
     use crate::app::AppStatus;
     use crate::capability::Operations;
     use crate::pattern::Pattern;

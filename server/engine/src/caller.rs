@@ -6,6 +6,7 @@ use fanfare_core::id::{ConnectionId, KeyId};
 use fanfare_core::{App, Subject};
 
 use crate::broker::Scope;
+use crate::decisions::Asking;
 use crate::directory::AppEntry;
 
 /// An authenticated caller of one app. It exists only after authentication ([`crate::Node::authenticate_key`],
@@ -43,6 +44,11 @@ impl Caller {
     #[must_use]
     pub fn sub(&self) -> Option<&str> {
         self.subject.sub()
+    }
+
+    /// How it asks for something.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { subject: &self.subject, connection: self.connection }
     }
 
     /// Whose message ids its own are compared with.

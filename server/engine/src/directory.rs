@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fanfare_core::id::{AppId, ConnectionId, IssuerId, RevocationId};
-use fanfare_core::permission::decide;
+use fanfare_core::permission::{Grant, decide};
 use fanfare_core::{
     App, AppStatus, Block, ChannelName, Limit, Message, Operation, Refusal, Revocation, Revoked, Signer, Subject,
 };
 use fanfare_protocol::native;
 
 use crate::bus::{Order, Whom};
+use crate::decisions::{Asking, Decisions, Room};
 use crate::error::NodeError;
 use crate::events::Events;
 use crate::hub::Channel;
@@ -40,6 +41,8 @@ pub struct Directory {
     complete: AtomicBool,
     /// Apps that went since this was asked last.
     gone: Mutex<Vec<AppId>>,
+    /// What decisions of all apps may take together.
+    room: Arc<Room>,
 }
 
 /// An app's snapshot and what this node counts for it.
@@ -58,6 +61,7 @@ pub(crate) struct AppEntry {
     pub(crate) registry: Registry,
     pub(crate) issuers: IssuerState,
     pub(crate) events: Events,
+    pub(crate) decisions: Decisions,
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
@@ -69,7 +73,7 @@ impl Directory {
         let known = self.entry(id);
         let Some(entry) = known else {
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-            apps.entry(id).or_insert_with(|| Arc::new(AppEntry::new(app)));
+            apps.entry(id).or_insert_with(|| Arc::new(AppEntry::new(app, Arc::clone(&self.room))));
             return;
         };
         let Some((before, app)) = entry.take_in(app) else { return };
@@ -217,7 +221,7 @@ impl Directory {
 }
 
 impl AppEntry {
-    fn new(app: App) -> Self {
+    fn new(app: App, room: Arc<Room>) -> Self {
         Self {
             id: app.id,
             app: ArcSwap::from_pointee(app),
@@ -231,6 +235,7 @@ impl AppEntry {
             registry: Registry::default(),
             issuers: IssuerState::default(),
             events: Events::default(),
+            decisions: Decisions::new(room),
             channels: Mutex::default(),
         }
     }
@@ -246,6 +251,19 @@ impl AppEntry {
     /// The snapshot for a moment's look, without touching its count.
     pub(crate) fn peek(&self) -> arc_swap::Guard<Arc<App>> {
         self.app.load()
+    }
+
+    /// Decides by a snapshot of the app, and notes what was decided.
+    pub(crate) fn decide(
+        &self,
+        app: &App,
+        asking: Asking<'_>,
+        operation: Operation,
+        channel: &ChannelName,
+    ) -> Result<Grant, Refusal> {
+        let outcome = decide(app, asking.subject, operation, channel);
+        self.decisions.note(app, asking, (operation, channel), &outcome);
+        outcome
     }
 
     /// Counts a refusal.

@@ -18,6 +18,7 @@ pub mod caller;
 pub mod chance;
 pub mod clock;
 pub mod connection;
+mod decisions;
 pub mod directory;
 pub mod error;
 mod events;
@@ -42,6 +43,7 @@ pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending, Remo
 pub use bus::{Bus, LocalBus, Told, Whom};
 pub use caller::Caller;
 pub use clock::SystemClock;
+pub use decisions::TakenDecisions;
 pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use fanfare_core::id::{AppId, ConnectionId, MessageId, RequestId};
 use fanfare_core::measures::Stage;
-use fanfare_core::permission::decide;
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::PrintedKey;
 use fanfare_core::{
@@ -346,7 +345,7 @@ impl Node {
         accepted: Duration,
     ) -> Result<(ChannelKey, Pending<Result<Appended, NodeError>>), NodeError> {
         let app = caller.entry.peek();
-        let key = decide(&app, &caller.subject, Operation::Publish, channel)?.channel_key();
+        let key = caller.entry.decide(&app, caller.asking(), Operation::Publish, channel)?.channel_key();
         let weight = draft.weight();
         let settings = app.settings_of(channel);
         let bytes = settings.message_bytes_max(caller.subject.limit(&app.limits, Limit::MessageBytes));

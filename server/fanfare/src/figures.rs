@@ -25,6 +25,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::decisions::DecisionBuffer;
+
 /// What the buffer holds at most, in bytes as well as they can be guessed.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Rows that one statement takes.
@@ -41,6 +43,8 @@ pub(crate) struct FiguresStatus {
     written: AtomicU64,
     lost: AtomicU64,
     waiting: AtomicU64,
+    decisions_written: AtomicU64,
+    decisions_left_out: AtomicU64,
 }
 
 impl FiguresStatus {
@@ -52,6 +56,11 @@ impl FiguresStatus {
     /// Rows that wait for Postgres.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Rows of decisions that Postgres took, and decisions that found no room.
+    pub(crate) fn decisions(&self) -> (u64, u64) {
+        (self.decisions_written.load(Ordering::Relaxed), self.decisions_left_out.load(Ordering::Relaxed))
     }
 }
 
@@ -70,7 +79,7 @@ pub(crate) struct FiguresTask {
 impl FiguresTask {
     /// Runs until it is told to stop, and a last time then.
     pub(crate) async fn run(self) {
-        let mut buffer = Buffer::default();
+        let (mut buffer, mut decisions) = (Buffer::default(), DecisionBuffer::default());
         let mut turns = interval(self.every);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turn: u32 = 0;
@@ -80,11 +89,16 @@ impl FiguresTask {
                 () = self.stop.cancelled() => true,
                 _ = turns.tick() => false,
             };
-            buffer.take_in(&self.node.measures(), self.clock.unix_ms() / 1_000);
+            let now_s = self.clock.unix_ms() / 1_000;
+            buffer.take_in(&self.node.measures(), now_s);
+            let left_out = decisions.take_in(self.node.take_decisions(), now_s);
+            self.status.decisions_left_out.fetch_add(left_out, Ordering::Relaxed);
             self.status.lost.fetch_add(buffer.shrink(BYTES_MAX), Ordering::Relaxed);
             let feed = self.store.borrow().as_ref().map(Store::feed);
             if let Some(feed) = feed {
-                self.write(&feed, &mut buffer, turn.is_multiple_of(TRIM_EVERY)).await;
+                let trim = turn.is_multiple_of(TRIM_EVERY);
+                self.write(&feed, &mut buffer, trim).await;
+                self.write_decisions(&feed, &mut decisions, trim).await;
             }
             self.status.waiting.store(buffer.waiting() as u64, Ordering::Relaxed);
             turn = turn.wrapping_add(1);
@@ -121,6 +135,30 @@ impl FiguresTask {
         }
         if trim && let Ok(Err(error)) = timeout(ANSWER_WITHIN, feed.trim_statistics()).await {
             warn!(%error, "old figures were not let go");
+        }
+    }
+}
+
+impl FiguresTask {
+    /// The same for what the rules of apps answered.
+    async fn write_decisions(&self, feed: &Feed, buffer: &mut DecisionBuffer, trim: bool) {
+        for _ in 0..STATEMENTS_MAX {
+            let telling = buffer.next();
+            if telling.is_empty() {
+                break;
+            }
+            match timeout(ANSWER_WITHIN, telling.tell(feed, self.id)).await {
+                Ok(Ok(())) => {
+                    self.status.decisions_written.fetch_add(telling.rows(), Ordering::Relaxed);
+                    buffer.written(&telling);
+                }
+                Ok(Err(error)) if error.is_temporary() => return debug!(%error, "decisions wait for Postgres"),
+                Ok(Err(error)) => return warn!(%error, "decisions were not taken"),
+                Err(_) => return debug!("decisions wait for Postgres, which does not answer"),
+            }
+        }
+        if trim && let Ok(Err(error)) = timeout(ANSWER_WITHIN, feed.trim_decisions()).await {
+            warn!(%error, "old decisions were not let go");
         }
     }
 }

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod control_plane;
 mod database;
+mod decisions;
 mod feed;
 mod figures;
 mod files;

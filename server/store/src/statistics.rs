@@ -102,7 +102,8 @@ struct Row<'a> {
     latency: BTreeMap<&'static str, String>,
 }
 
-struct Hex([u8; 16]);
+/// An id in a document for Postgres.
+pub(crate) struct Hex(pub(crate) [u8; 16]);
 
 impl Serialize for Hex {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -82,6 +82,29 @@ async fn the_tester_says_what_the_data_plane_does_and_names_the_layer_and_the_ru
 }
 
 #[tokio::test]
+async fn an_issuers_ceiling_and_switch_answer_the_tester() -> Result<()> {
+    let server = Server::start().await?;
+    let owner = server.sign_up().await?;
+    owner.replace_acl(&json!({ "rules": [rule("**", "identified", "allow")] })).await?;
+    let key = include_str!("../../../server/core/src/public_key/fixtures/ed.pem");
+    let ceiling = json!({ "room:*": ["subscribe"] });
+    let body = json!({ "name": "id", "iss": "https://id.example/", "key": key, "ceiling": ceiling });
+    let issuer = owner.post(&format!("/apps/{}/issuers", owner.app), &body).await?.ok()?;
+    let asked =
+        |channel: &str| json!({ "channel": channel, "operation": "subscribe", "sub": "ann", "issuer": issuer["id"] });
+    assert_eq!(refused(&explain(&owner, &asked("room:1")).await?), (None, None));
+    assert_eq!(refused(&explain(&owner, &asked("hall:1")).await?), (Some("issuer"), None));
+    let path = format!("/apps/{}/issuers/{}", owner.app, issuer["id"].as_str().context("an id")?);
+    owner.send_if(Method::PATCH, &path, "\"v1\"", &json!({ "enabled": false })).await?.ok()?;
+    assert_eq!(refused(&explain(&owner, &asked("room:1")).await?), (Some("issuer"), None));
+    let mut both = asked("room:1");
+    both["key"] = owner.key.split(':').next().into();
+    let path = format!("/apps/{}/acl/explain", owner.app);
+    assert_eq!(places(&owner.post(&path, &both).await?, "invalid_request")?, ["/issuer"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_wrong_question_is_pointed_to() -> Result<()> {
     let server = Server::start().await?;
     let owner = server.sign_up().await?;

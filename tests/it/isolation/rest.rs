@@ -66,6 +66,7 @@ const CONTROL_PLANE: &[Row] = &[
     read("get_acl_version"),
     row("restore_acl_version", Owner, |_| json!({})),
     row("explain_acl", Owner, |_| json!({ "channel": "room:9", "operation": "subscribe" })),
+    row("dry_run_acl", Owner, |_| json!({ "rules": [] })),
     read("get_channel_settings"),
     row("replace_channel_settings", Owner, |_| json!({ "settings": [] })),
     read("get_limits"),

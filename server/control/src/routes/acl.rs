@@ -1,5 +1,6 @@
 //! The ACL of an app.
 
+pub(crate) mod dry_run;
 pub(crate) mod explain;
 pub(crate) mod versions;
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanfare_core::permission::decide;
 use fanfare_core::problem::Problem;
 use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Limit, Operation, Position};
 use fanfare_protocol::Frame;
@@ -16,6 +15,7 @@ use futures_util::FutureExt;
 use super::events::About;
 use super::{Connection, Done, Inflight, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
+use crate::decisions::Asking;
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, Asked, HistoryQuery, by, refused};
@@ -137,9 +137,10 @@ impl Connection {
         let app = self.entry.app();
         let subject =
             own.as_ref().map(Held::subject).or_else(|| self.session.subject()).ok_or(NodeError::TokenMissing)?;
-        let key = decide(&app, subject, Operation::Subscribe, &channel)?.channel_key();
+        let asking = Asking { subject, connection: Some(self.outbox.id()) };
+        let key = self.entry.decide(&app, asking, Operation::Subscribe, &channel)?.channel_key();
         if matches!(start, native::Start::Rewind(_)) {
-            decide(&app, subject, Operation::History, &channel)?;
+            self.entry.decide(&app, asking, Operation::History, &channel)?;
         }
         if presence {
             node::may_see(&app, subject, &channel)?;

@@ -73,7 +73,12 @@ impl Connection {
         if resumed == Some(true) && !with_token {
             self.session.start_again(&app, token, generation, now_ms)?;
         } else {
-            self.session.start(&app, token, generation)?;
+            let is_anonymous = token.is_none();
+            let started = self.session.start(&app, token, generation);
+            if is_anonymous {
+                self.entry.decisions.note_connect(&app, started.is_ok());
+            }
+            started?;
         }
         let subject = self.session.subject().cloned().ok_or(NodeError::TokenMissing)?;
         let user = subject.sub().map(Into::into);

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::Node;
 use crate::broker::{Append, Scope};
 use crate::caller::Caller;
+use crate::decisions::TakenDecisions;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
 use crate::stats::{NodeFigures, PresenceFigures};
@@ -138,6 +139,13 @@ impl Node {
     pub fn measures(&self) -> Vec<(AppId, Measures)> {
         let read = self.directory.entries().into_iter().map(|entry| (entry.id(), measures(&entry)));
         read.filter(|(_, measures)| !measures.is_empty()).collect()
+    }
+
+    /// Takes away what the rules of every app answered since the last time, for whoever keeps it.
+    #[must_use]
+    pub fn take_decisions(&self) -> Vec<(AppId, TakenDecisions)> {
+        let taken = self.directory.entries().into_iter().map(|entry| (entry.id(), entry.decisions.take()));
+        taken.filter(|(_, taken)| *taken != TakenDecisions::default()).collect()
     }
 
     /// The counters of the caller's app on this node.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fanfare_core::permission::decide;
 use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Message, Operation, Position, Problem, Seq};
 
 use super::Node;
@@ -98,7 +97,7 @@ impl Node {
     ) -> Result<HistoryPage, NodeError> {
         let outcome = async {
             let app = caller.entry.app();
-            let key = decide(&app, &caller.subject, Operation::History, channel)?.channel_key();
+            let key = caller.entry.decide(&app, caller.asking(), Operation::History, channel)?.channel_key();
             let bounds = self.bounds(&key, &query).await?;
             let page = self.read_history(&key, bounds.start, query.limit).await?;
             let of_another_log = bounds.from.is_some_and(|from| from.lineage != page.lineage);

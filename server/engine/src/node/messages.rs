@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fanfare_core::permission::decide;
 use fanfare_core::{Act, ChannelKey, ChannelName, ErrorCode, Message, Operation, Position, Problem};
 
 use super::Node;
@@ -58,7 +57,8 @@ impl Node {
         id: &str,
     ) -> Result<(Arc<Message>, String), NodeError> {
         let outcome = async {
-            let key = decide(&caller.entry.app(), &caller.subject, Operation::History, channel)?.channel_key();
+            let app = caller.entry.app();
+            let key = caller.entry.decide(&app, caller.asking(), Operation::History, channel)?.channel_key();
             let message = self.find_message(&key, id).await?.ok_or_else(no_such_message)?;
             let lineage = self.lineage(&key, message.position.lineage);
             Ok((message, lineage))

@@ -81,6 +81,16 @@ pub(crate) fn may_see(app: &App, subject: &Subject, channel: &ChannelName) -> Re
     is_on(app, channel).map(|()| grant.channel_key())
 }
 
+/// Notes what was decided; that presence is switched off is no decision of the rules.
+fn noted(caller: &Caller, app: &App, asked: (Operation, &ChannelName), outcome: &Result<ChannelKey, NodeError>) {
+    let outcome = match outcome {
+        Ok(_) => Ok(()),
+        Err(NodeError::Refused(refusal)) => Err(*refusal),
+        Err(_) => return,
+    };
+    caller.entry.decisions.note(app, caller.asking(), asked, &outcome);
+}
+
 impl Node {
     /// Lists who is present.
     ///
@@ -107,7 +117,9 @@ impl Node {
         query: PresenceQuery,
     ) -> Result<Pending<Result<PresencePage, NodeError>>, NodeError> {
         let app = caller.entry.peek();
-        let key = may_see(&app, &caller.subject, channel)?;
+        let key = may_see(&app, &caller.subject, channel);
+        noted(caller, &app, (Operation::PresenceRead, channel), &key);
+        let key = key?;
         // Whoever may be told of changes too must miss none between this page and the next telling.
         let mut peek = caller.connection.and_then(|_| self.watches.peek(&key));
         let read = Read {
@@ -136,7 +148,9 @@ impl Node {
     ) -> Result<Pending<Result<(), NodeError>>, NodeError> {
         let (connection, generation) = (caller.connection.ok_or(NodeError::NotPresent)?, enter.generation);
         let app = caller.entry.peek();
-        let key = may_be_present(&app, &caller.subject, channel)?;
+        let key = may_be_present(&app, &caller.subject, channel);
+        noted(caller, &app, (Operation::Presence, channel), &key);
+        let key = key?;
         let max = caller.subject.limit(&app.limits, Limit::Subscriptions).max;
         let is_new = match enter.how {
             How::Enter => self.memberships.enter(&caller.entry, (connection, generation), channel, max),

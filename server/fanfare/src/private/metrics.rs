@@ -55,6 +55,10 @@ impl Metrics {
         told.gauge("figures_waiting", "Rows of kept figures that wait for Postgres", self.figures.waiting())?;
         let help = "Hours of an app's kept figures let go because Postgres was away for too long";
         told.counter("figures_lost", help, lost)?;
+        let (written, left_out) = self.figures.decisions();
+        told.counter("decisions_written", "Rows of decisions of apps' rules that Postgres took", written)?;
+        let help = "Decisions of apps' rules that found no room, and that no change of rules can be tried on";
+        told.counter("decisions_left_out", help, left_out)?;
         let (fetches, failures) = self.jwks.counts();
         told.counter("jwks_fetches", "Fetches of issuers' keys", fetches)?;
         told.counter("jwks_failures", "Of those, fetches that failed", failures)?;

@@ -6,7 +6,7 @@ use fanfare_api::acl::{ExplainRequest, Explanation, LayerWord};
 use fanfare_api::server::StrictJson;
 use fanfare_core::permission::{Because, ClientSubject, Layer, Word, explain};
 use fanfare_core::{Ceiling, ChannelName, Operation, Signer};
-use fanfare_store::KeyRecord;
+use fanfare_store::AppStore;
 
 use crate::access::{AppPath, InApp, Viewer};
 use crate::check::Checks;
@@ -39,25 +39,39 @@ pub(crate) async fn post(
     StrictJson(request): StrictJson<ExplainRequest>,
 ) -> Result<Json<Explanation>, ControlError> {
     let channel = checked(&request)?;
-    let key = match request.key {
-        Some(id) => Some(access.app.key(id).await?),
-        None => None,
-    };
-    let is_dead = key.as_ref().is_some_and(|key| {
-        key.revoked_at.is_some() || key.expires_at.is_some_and(|expires_at| expires_at <= control.now())
-    });
+    let (ceiling, dead) = signer(&control, &access.app, &request).await?;
     let status = access.app.in_tenant().record().await?.status;
     let acl = access.app.acl().await?;
     let operation = request.operation;
-    let client = client(request, key.as_ref());
+    let client = client(request, ceiling);
     let words = explain((status, &acl.rules), &client, operation, &channel);
     let mut layers: Vec<LayerWord> = words.into_iter().map(|word| told(word, operation)).collect();
-    if is_dead && let Some(word) = layers.iter_mut().find(|word| word.layer == Layer::Key) {
+    if let Some(why) = dead
+        && let Some(word) = layers.iter_mut().find(|word| matches!(word.layer, Layer::Key | Layer::Issuer))
+    {
         word.allows = false;
         word.pattern = None;
-        word.detail = "The key is revoked or has expired: no token of it is taken.".to_owned();
+        word.detail = why.to_owned();
     }
     Ok(Json(Explanation { allowed: layers.iter().all(|word| word.allows), layers }))
+}
+
+/// What who signed the token may hand on, and why nothing of theirs is taken, if so.
+async fn signer(
+    control: &Control,
+    app: &AppStore,
+    request: &ExplainRequest,
+) -> Result<(Option<Ceiling>, Option<&'static str>), ControlError> {
+    if let Some(id) = request.key {
+        let key = app.key(id).await?;
+        let is_dead = key.revoked_at.is_some() || key.expires_at.is_some_and(|expires_at| expires_at <= control.now());
+        let ceiling = Ceiling { signer: Signer::Key(id), capabilities: key.capabilities };
+        return Ok((Some(ceiling), is_dead.then_some("The key is revoked or has expired: no token of it is taken.")));
+    }
+    let Some(id) = request.issuer else { return Ok((None, None)) };
+    let issuer = app.issuer(id).await?.issuer;
+    let ceiling = Ceiling { signer: Signer::Issuer(id), capabilities: issuer.ceiling };
+    Ok((Some(ceiling), (!issuer.enabled).then_some("The issuer is switched off: no token of it is taken.")))
 }
 
 fn checked(request: &ExplainRequest) -> Result<ChannelName, ControlError> {
@@ -86,19 +100,22 @@ fn checked(request: &ExplainRequest) -> Result<ChannelName, ControlError> {
     if !request.cap.as_ref().is_none_or(|cap| is_client(cap.operations())) {
         checks.wrong("/cap", "has an operation that only keys may have");
     }
-    if request.key.is_none() && (request.sub.is_some() || request.cap.is_some()) {
-        checks.wrong("/key", "is needed: a user and a cap come with a token, and a key signs it");
+    if request.key.is_some() && request.issuer.is_some() {
+        checks.wrong("/issuer", "excludes key: one of them signed the token");
+    }
+    if request.key.is_none() && request.issuer.is_none() && (request.sub.is_some() || request.cap.is_some()) {
+        checks.wrong("/key", "or issuer is needed: a user and a cap come with a token, and one of them signs it");
     }
     checks.finish()?;
     channel.map_err(|_| ControlError::Defect("a channel's name was checked and is wrong"))
 }
 
-fn client(request: ExplainRequest, key: Option<&KeyRecord>) -> ClientSubject {
+fn client(request: ExplainRequest, ceiling: Option<Ceiling>) -> ClientSubject {
     ClientSubject {
         sub: request.sub.map(Into::into),
         roles: request.roles.into_iter().map(Into::into).collect(),
         capabilities: request.cap,
-        ceiling: key.map(|key| Ceiling { signer: Signer::Key(key.id), capabilities: key.capabilities.clone() }),
+        ceiling,
         claims: request.claims.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         ..ClientSubject::default()
     }
