@@ -2,6 +2,7 @@
 //! through a [`Member`], and a `Member` only comes from the [`Guest`]'s answers. [`Backend`] calls the data plane with
 //! a key, as a tenant's own backend would; [`Inspector`] with tokens that a member is given to look at an app.
 
+mod access;
 mod backend;
 mod error;
 mod health;
@@ -9,7 +10,6 @@ mod inspector;
 mod issuers;
 mod send;
 
-use fanfare_api::acl::{AclView, ReplaceAcl};
 use fanfare_api::app::{AppView, CreateApp, UpdateApp};
 use fanfare_api::inspector::{ActRequest, InspectorToken};
 use fanfare_api::key::{CreateKey, KeyCreated, KeyRevoked, KeyView, UpdateKey};
@@ -143,16 +143,6 @@ impl Member {
     /// Revokes a key for good.
     pub(crate) async fn revoke_key(self, app: AppId, key: KeyId) -> Answer<KeyRevoked> {
         self.ask(Call::post(format!("/api/v1/apps/{app}/keys/{key}/revoke"))).await
-    }
-
-    /// The ACL of an app.
-    pub(crate) async fn acl(self, app: AppId) -> Answer<AclView> {
-        self.ask(Call::get(format!("/api/v1/apps/{app}/acl"))).await
-    }
-
-    /// Replaces the ACL that is at this version.
-    pub(crate) async fn replace_acl(self, app: AppId, version: u64, acl: &ReplaceAcl) -> Answer<AclView> {
-        self.ask(Call::put(format!("/api/v1/apps/{app}/acl")).json(acl).at_version(version)).await
     }
 
     /// Kept figures of the last so many seconds; without a step, the finest that there is.

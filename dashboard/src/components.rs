@@ -31,6 +31,7 @@ pub(crate) mod ranges;
 pub(crate) mod reading;
 pub(crate) mod rows;
 pub(crate) mod secret;
+pub(crate) mod sections;
 pub(crate) mod share;
 pub(crate) mod snippet;
 pub(crate) mod states;

@@ -1,20 +1,30 @@
-//! The ACL of an app, edited as one document: nothing is saved until it is, and nobody overwrites another unseen.
+//! What clients of an app may do: its ACL as one document, a tester that says why, and the versions it had.
 
 mod add;
+mod diff;
+mod dry_run;
+mod editor;
 mod rules;
+mod tester;
+mod verdict;
+mod versions;
 
-use fanfare_api::acl::{AclView, ReplaceAcl, RuleDraft};
+use fanfare_api::acl::{AclView, RuleDraft, RuleView};
 use fanfare_core::id::RuleId;
-use fanfare_core::{ErrorCode, Role};
 use leptos::prelude::*;
+use leptos_router::hooks::use_query_map;
 
-use crate::api::{ApiError, Member};
+use crate::api::Member;
 use crate::components::load::Load;
 use crate::components::page_head::PageHead;
-use crate::components::states::FormError;
+use crate::components::sections::Sections;
 use crate::session::Here;
-use add::AddRule;
-use rules::RuleTable;
+use editor::Editor;
+use tester::Tester;
+use versions::Versions;
+
+/// The parts of the page: their names, and what the URL calls them.
+const PARTS: [(&str, &str); 3] = [("Rules", "rules"), ("Tester", "tester"), ("Versions", "versions")];
 
 /// The document under the reader's hands.
 #[derive(Debug, Clone, Copy)]
@@ -22,39 +32,47 @@ pub(super) struct Draft {
     /// The rules as they would be saved.
     pub(super) rules: RwSignal<Vec<RuleDraft>>,
     /// The version they were read at.
-    version: RwSignal<u64>,
+    pub(super) version: RwSignal<u64>,
     /// The rules as they were read.
-    saved: RwSignal<Vec<RuleDraft>>,
+    pub(super) saved: RwSignal<Vec<RuleView>>,
 }
 
 impl Draft {
     fn new(acl: AclView) -> Self {
-        let rules = drafts(&acl);
-        Self { rules: RwSignal::new(rules.clone()), version: RwSignal::new(acl.version), saved: RwSignal::new(rules) }
+        let rules = acl.rules.iter().map(drafted).collect();
+        Self { rules: RwSignal::new(rules), version: RwSignal::new(acl.version), saved: RwSignal::new(acl.rules) }
     }
 
     /// Starts again from what the server has.
-    fn reset(self, acl: &AclView) {
-        let rules = drafts(acl);
-        self.saved.set(rules.clone());
-        self.rules.set(rules);
+    pub(super) fn reset(self, acl: AclView) {
+        self.rules.set(acl.rules.iter().map(drafted).collect());
+        self.saved.set(acl.rules);
         self.version.set(acl.version);
     }
 
-    fn is_changed(self) -> bool {
-        self.rules.with(|rules| self.saved.with(|saved| rules != saved))
+    /// Forgets what was changed.
+    pub(super) fn discard(self) {
+        self.rules.set(self.saved.with_untracked(|saved| saved.iter().map(drafted).collect()));
+    }
+
+    /// Whether it is other than what was read, tracked.
+    pub(super) fn is_changed(self) -> bool {
+        self.rules.with(|rules| {
+            self.saved.with(|saved| {
+                rules.len() != saved.len() || !rules.iter().eq(&saved.iter().map(drafted).collect::<Vec<_>>())
+            })
+        })
     }
 }
 
-fn drafts(acl: &AclView) -> Vec<RuleDraft> {
-    let draft = |rule: &fanfare_api::acl::RuleView| RuleDraft {
+fn drafted(rule: &RuleView) -> RuleDraft {
+    RuleDraft {
         id: Some(rule.id),
         pattern: rule.pattern.clone(),
         who: rule.who.clone(),
         operations: rule.operations,
         effect: rule.effect,
-    };
-    acl.rules.iter().map(draft).collect()
+    }
 }
 
 /// The page.
@@ -70,97 +88,28 @@ pub(crate) fn Access(here: Here) -> impl IntoView {
             about="What clients may do. An allow rule speaks to clients whose token has no cap; a deny rule beats every token and every other rule. Order does not matter."
         />
         {acl.show("Seeing access rules", move |found| {
-            view! { <Editor here=here.clone() found=found may_edit=may_edit/> }
+            view! { <Parts here=here.clone() found=found may_edit=may_edit/> }
         })}
     }
 }
 
 #[component]
-fn Editor(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
-    let member = expect_context::<Member>();
+fn Parts(here: Here, found: AclView, may_edit: bool) -> impl IntoView {
     let app = here.app.id;
+    let query = use_query_map();
+    let chosen = Memo::new(move |_| {
+        let wanted = query.with(|query| query.get("part")).unwrap_or_default();
+        PARTS.iter().position(|(_, slug)| *slug == wanted).unwrap_or_default()
+    });
+    let links = PARTS.map(|(name, slug)| (name, format!("/apps/{app}/access?part={slug}"))).to_vec();
     let draft = Draft::new(found);
-    let error = RwSignal::new(None::<ApiError>);
-    let saved = RwSignal::new(false);
-    let busy = RwSignal::new(false);
-    let save = move |_| {
-        busy.set(true);
-        saved.set(false);
-        let replace = ReplaceAcl { rules: draft.rules.get_untracked() };
-        let version = draft.version.get_untracked();
-        leptos::task::spawn_local(async move {
-            let answer = member.replace_acl(app, version, &replace).await;
-            busy.set(false);
-            error.set(answer.as_ref().err().cloned());
-            if let Ok(acl) = answer {
-                draft.reset(&acl);
-                saved.set(true);
-            }
-        });
-    };
-    let reload = move |_| {
-        leptos::task::spawn_local(async move {
-            let answer = member.acl(app).await;
-            error.set(answer.as_ref().err().cloned());
-            if let Ok(acl) = answer {
-                draft.reset(&acl);
-            }
-        });
-    };
-    let conflict =
-        move || error.with(|error| error.as_ref().and_then(ApiError::code) == Some(ErrorCode::PreconditionFailed));
-    let changed = Memo::new(move |_| draft.is_changed());
     view! {
-        <div class="stack">
-            <RuleTable draft=draft may_edit=may_edit error=error/>
-            {may_edit.then(|| view! { <AddRule draft=draft/> })}
-            <Show when=conflict fallback=move || view! { <FormError error=error/> }>
-                <div class="note note-bad" role="alert">
-                    <span>
-                        "Somebody else saved other rules since you read them. Yours are still here and not saved. "
-                        <button
-                            class="link-button"
-                            type="button"
-                            on:click=reload
-                        >
-                            "Discard mine and read theirs"
-                        </button>
-                    </span>
-                </div>
-            </Show>
-            {may_edit.then(|| view! {
-                <div class="row-end">
-                    <span class="muted" role="status">
-                        {move || match (changed.get(), saved.get()) {
-                            (true, _) => "Not saved yet.",
-                            (false, true) => "Saved. Live connections follow within a second.",
-                            (false, false) => "",
-                        }}
-                    </span>
-                    <button
-                        class="button"
-                        type="button"
-                        disabled=move || !changed.get()
-                        on:click=move |_| draft.rules.set(draft.saved.get_untracked())
-                    >
-                        "Discard changes"
-                    </button>
-                    <button
-                        class="button button-primary"
-                        type="button"
-                        disabled=move || !changed.get() || busy.get()
-                        on:click=save
-                    >
-                        "Save rules"
-                    </button>
-                </div>
-            })}
-            {(!may_edit).then(|| view! {
-                <p class="muted small">
-                    {format!("Changing rules needs the role {} or above.", Role::Developer.as_str())}
-                </p>
-            })}
-        </div>
+        <Sections label="Parts of access" links=links chosen=chosen/>
+        <section aria-label="Rules" hidden=move || chosen.get() != 0><Editor app=app draft=draft may_edit=may_edit/></section>
+        <section aria-label="Tester" hidden=move || chosen.get() != 1><Tester app=app draft=draft/></section>
+        <section aria-label="Versions" hidden=move || chosen.get() != 2>
+            <Versions app=app draft=draft may_edit=may_edit/>
+        </section>
     }
 }
 
