@@ -31,6 +31,7 @@ use crate::pages::settings::Settings;
 use crate::pages::sign_in::SignIn;
 use crate::pages::sign_up::SignUp;
 use crate::pages::start::Start;
+use crate::pages::tokens::Tokens;
 use crate::pages::welcome::Welcome;
 use crate::session::{FreshKey, Here};
 use crate::theme::provide_theme;
@@ -55,6 +56,7 @@ pub(crate) const NAVIGATION: &[Entry] = &[
     Entry { path: "/first-message", title: "First message", shape: Shape::SEND },
     Entry { path: "/keys", title: "Keys", shape: Shape::KEY },
     Entry { path: "/issuers", title: "Issuers", shape: Shape::ID },
+    Entry { path: "/tokens", title: "Tokens", shape: Shape::TICKET },
     Entry { path: "/access", title: "Access", shape: Shape::SHIELD },
     Entry { path: "/settings", title: "Settings", shape: Shape::SLIDERS },
     Entry { path: "/limits", title: "Limits", shape: Shape::GAUGE },
@@ -111,6 +113,10 @@ pub(crate) fn App() -> impl IntoView {
                     <Route
                         path=path!("/apps/:app/issuers")
                         view=|| of_app(|here| view! { <Issuers here=here/> }.into_any())
+                    />
+                    <Route
+                        path=path!("/apps/:app/tokens")
+                        view=|| of_app(|here| view! { <Tokens here=here/> }.into_any())
                     />
                     <Route
                         path=path!("/apps/:app/access")

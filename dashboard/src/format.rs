@@ -48,6 +48,18 @@ pub(crate) fn ago(milliseconds: f64) -> String {
     }
 }
 
+/// How soon something will be: `in 40 s`, `in 3 h`; what is over is told as [`ago`] does.
+pub(crate) fn until(milliseconds: f64) -> String {
+    let seconds = milliseconds / 1_000.0;
+    match seconds {
+        over if over < 1.0 => ago(-milliseconds),
+        few if few < 90.0 => format!("in {few:.0} s"),
+        some if some < 5_400.0 => format!("in {:.0} min", (some / 60.0).round()),
+        many if many < 129_600.0 => format!("in {:.0} h", (many / 3_600.0).round()),
+        ages => format!("in {:.0} d", (ages / 86_400.0).round()),
+    }
+}
+
 /// Bytes in the unit that fits: `64 KiB`, `1.5 MiB`.
 pub(crate) fn bytes(number: f64) -> String {
     let (scaled, unit) = match number {
@@ -122,6 +134,10 @@ mod tests {
     fn spans_are_told_in_the_unit_that_fits() {
         assert_eq!([millis(0.421), millis(3.14), millis(1_280.0)], ["0.42", "3.1", "1,280"]);
         assert_eq!([ago(0.0), ago(40_000.0), ago(7_300_000.0), ago(2e8)], ["now", "40 s ago", "2 h ago", "2 d ago"]);
+        assert_eq!(
+            [until(-40_000.0), until(40_000.0), until(3.6e6), until(8.64e7)],
+            ["40 s ago", "in 40 s", "in 60 min", "in 24 h"]
+        );
         assert_eq!([span(120_000.0), span(90_000.0), span(2_592_000_000.0)], ["2 min", "90 s", "30 d"]);
         assert_eq!([bytes(512.0), bytes(65_536.0), bytes(1_572_864.0)], ["512 B", "64 KiB", "1.5 MiB"]);
         assert_eq!([counted(1.0, "connection"), counted(1_204.0, "connection")], ["1 connection", "1,204 connections"]);

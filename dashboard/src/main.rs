@@ -15,6 +15,7 @@ mod browser;
 mod components;
 mod figures;
 mod format;
+mod jwt;
 mod latency;
 mod live;
 mod pages;

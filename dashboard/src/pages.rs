@@ -20,4 +20,5 @@ pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
 pub(crate) mod start;
+pub(crate) mod tokens;
 pub(crate) mod welcome;

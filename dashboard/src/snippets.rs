@@ -1,5 +1,7 @@
 //! Code that works as it stands, with the reader's own URL in it.
 
+pub(crate) mod tokens;
+
 use fanfare_api::limits::LowerLimits;
 use fanfare_api::settings::{ChannelSettingsView, ReplaceChannelSettings};
 use serde::Serialize;

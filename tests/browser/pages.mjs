@@ -33,6 +33,7 @@ const MEMBERS = [
   { path: "/apps/{app}/console", heading: "Console" },
   { path: "/apps/{app}/keys", heading: "Keys" },
   { path: "/apps/{app}/issuers", heading: "Issuers" },
+  { path: "/apps/{app}/tokens", heading: "Tokens" },
   { path: "/apps/{app}/access", heading: "Access" },
   { path: "/apps/{app}/settings", heading: "Settings" },
   { path: "/apps/{app}/limits", heading: "Limits" },

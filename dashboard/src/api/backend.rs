@@ -1,7 +1,9 @@
 //! The data plane as a tenant's backend calls it: with a key, on the gateway, across origins.
 
 use fanfare_api::SecretText;
-use fanfare_api::data::{MintTokenRequest, MintTokenResponse, Published};
+use fanfare_api::data::{InspectTokenRequest, InspectTokenResponse, MintTokenRequest, MintTokenResponse, Published};
+use fanfare_api::manage::{Revocation, RevocationCreated, RevocationList, RevokeRequest};
+use fanfare_core::id::RevocationId;
 
 use super::send::{Call, exchange};
 use super::{Answer, encoded};
@@ -28,6 +30,29 @@ impl Backend {
     /// Has the key sign a token.
     pub(crate) async fn mint(&self, request: &MintTokenRequest) -> Answer<MintTokenResponse> {
         exchange(self.authorized(Call::post(format!("{}/tokens", self.url))).json(request)).await
+    }
+
+    /// Has a token judged. It goes in the body, and nowhere else.
+    pub(crate) async fn inspect(&self, token: SecretText) -> Answer<InspectTokenResponse> {
+        let call = Call::post(format!("{}/tokens/inspect", self.url)).json(&InspectTokenRequest { token });
+        exchange(self.authorized(call)).await
+    }
+
+    /// Refuses tokens before their time.
+    pub(crate) async fn revoke(&self, request: &RevokeRequest) -> Answer<RevocationCreated> {
+        exchange(self.authorized(Call::post(format!("{}/revocations", self.url))).json(request)).await
+    }
+
+    /// What is revoked, the oldest first; the first thousand.
+    pub(crate) async fn revocations(&self) -> Answer<Vec<Revocation>> {
+        let list: RevocationList =
+            exchange(self.authorized(Call::get(format!("{}/revocations?limit=1000", self.url)))).await?;
+        Ok(list.items)
+    }
+
+    /// Lets tokens work again that were revoked.
+    pub(crate) async fn end_revocation(&self, id: RevocationId) -> Answer<()> {
+        exchange(self.authorized(Call::delete(format!("{}/revocations/{id}", self.url)))).await
     }
 
     fn authorized(&self, call: Call) -> Call {

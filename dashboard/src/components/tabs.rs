@@ -10,28 +10,29 @@ use super::snippet::Snippet;
 pub(crate) fn CodeTabs(
     /// What the tabs choose, for those who cannot see them.
     label: &'static str,
-    /// Name and code.
-    tabs: Vec<(&'static str, String)>,
+    /// Name and code; the names stay, the code may change.
+    #[prop(into)]
+    tabs: Signal<Vec<(&'static str, String)>>,
     /// What their ids start with, unique on the page.
     id: &'static str,
 ) -> impl IntoView {
     let (chosen, choose) = signal(0_usize);
-    let count = tabs.len();
+    let count = move || tabs.with_untracked(Vec::len).max(1);
     let list = NodeRef::<html::Div>::new();
     let step = move |event: leptos::ev::KeyboardEvent| {
         let next = match event.key().as_str() {
-            "ArrowRight" => (chosen.get_untracked() + 1) % count,
-            "ArrowLeft" => (chosen.get_untracked() + count - 1) % count,
+            "ArrowRight" => (chosen.get_untracked() + 1) % count(),
+            "ArrowLeft" => (chosen.get_untracked() + count() - 1) % count(),
             "Home" => 0,
-            "End" => count - 1,
+            "End" => count() - 1,
             _ => return,
         };
         event.prevent_default();
         choose.set(next);
         focus_child(list, next);
     };
-    let names: Vec<&'static str> = tabs.iter().map(|(name, _)| *name).collect();
-    let buttons = names.iter().enumerate().map(|(index, name)| {
+    let names = Memo::new(move |_| tabs.with(|tabs| tabs.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
+    let button = move |(index, name): (usize, &'static str)| {
         let is_chosen = move || chosen.get() == index;
         view! {
             <button
@@ -44,13 +45,16 @@ pub(crate) fn CodeTabs(
                 tabindex=move || if is_chosen() { "0" } else { "-1" }
                 on:click=move |_| choose.set(index)
             >
-                {*name}
+                {name}
             </button>
         }
+    };
+    let buttons = move || names.get().into_iter().enumerate().map(button).collect::<Vec<_>>();
+    let text = Signal::derive(move || {
+        let chosen = chosen.get();
+        // Where only one text is left, it says why.
+        tabs.with(|tabs| tabs.get(chosen).or_else(|| tabs.first()).map(|(_, text)| text.clone()).unwrap_or_default())
     });
-    let buttons: Vec<_> = buttons.collect();
-    let texts: Vec<String> = tabs.into_iter().map(|(_, text)| text).collect();
-    let text = Signal::derive(move || texts[chosen.get()].clone());
     view! {
         <div class="tabs" role="tablist" aria-label=label node_ref=list on:keydown=step>{buttons}</div>
         <div

@@ -5,6 +5,17 @@ use leptos::prelude::*;
 
 use crate::{browser, format};
 
+/// How soon something will be, or how long ago it was.
+#[component]
+pub(crate) fn Until(
+    /// When.
+    at: DateTime<Utc>,
+) -> impl IntoView {
+    let at_ms = at.timestamp_millis() as f64;
+    let text = format::until(at_ms - browser::now_ms());
+    view! { <time class="nowrap" datetime=at.to_rfc3339() title=browser::full_time(at_ms)>{text}</time> }
+}
+
 /// How long ago something was.
 #[component]
 pub(crate) fn Ago(
