@@ -65,6 +65,7 @@ fn text(data: &str) -> Append {
         idempotency_ms: 60_000,
         rate: LimitValue::rate(1_000_000, 1_000_000),
         app_bytes_max: u64::MAX,
+        app_channels_max: u64::MAX,
     }
 }
 
@@ -236,6 +237,19 @@ async fn a_channels_rate_and_an_apps_bytes_are_held_and_a_refusal_appends_nothin
         let b = channel(1, "b");
         assert_eq!(form.publish(&b, heavy).await, Err(BrokerError::AppBytes { max: 600 }));
         assert_eq!((form.read(&a, Start::Top).await.top, form.read(&b, Start::Top).await.top), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_app_has_no_more_channels_than_it_may_and_those_that_are_there_stay() {
+    for form in forms() {
+        let few = || Append { app_channels_max: 2, ..text("x") };
+        for name in ["a", "b"] {
+            assert_eq!(form.publish(&channel(1, name), few()).await, Ok(1));
+        }
+        assert_eq!(form.publish(&channel(1, "c"), few()).await, Err(BrokerError::AppChannels { max: 2 }));
+        assert_eq!(form.publish(&channel(1, "a"), few()).await, Ok(2));
+        assert_eq!(form.publish(&channel(2, "c"), few()).await, Ok(1), "another app has its own");
     }
 }
 

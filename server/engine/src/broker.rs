@@ -107,6 +107,8 @@ pub struct Append {
     pub rate: LimitValue,
     /// How many bytes of history the app may keep.
     pub app_bytes_max: u64,
+    /// How many channels the app may have that are in use or have history; those that are there stay.
+    pub app_channels_max: u64,
 }
 
 /// Whose message ids are compared with each other.

@@ -33,7 +33,7 @@ fn taken(results: &Value) -> Result<(usize, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn names_of_channels_cost_little() -> Result<()> {
+async fn names_of_channels_cost_little_and_end_at_the_limit() -> Result<()> {
     const NAMES: usize = 20_000;
     let server = Server::start().await?;
     let (owner, mut bystander) = (server.sign_up().await?, Bystander::new(&server).await?);
@@ -51,6 +51,18 @@ async fn names_of_channels_cost_little() -> Result<()> {
     ensure!(grown <= NAMES as u64 * 4 * 1024, "{} MiB for {NAMES} names", grown / MIB);
     let after = metrics(&server).await?;
     ensure!(!after.contains("name:") && after.len() < 2 * before, "metrics grew from {before} to {}", after.len());
+
+    // A plan's limit ends it, for this app alone.
+    server.lower_limits(&json!({ "channels": { "max": 500 } })).await?;
+    let mut from = NAMES;
+    ::harness::eventually("the limit is in force", async || {
+        from += 100;
+        let results = publisher.post("/batch", &batch(from)).await?.ok()?;
+        let (_, codes) = taken(&results)?;
+        Ok((codes.len() == 100 && codes.iter().all(|code| code == "limit_reached")).then_some(()))
+    })
+    .await?;
+    bystander.until(|| true).await?;
     bystander.settle("names of channels")
 }
 
@@ -65,8 +77,7 @@ async fn members_of_presence_end_at_the_apps_bytes() -> Result<()> {
     let mut refused = 0;
     let attack = async {
         for number in 0..MEMBERS {
-            let request =
-                publisher.request(Method::PUT, &format!("/channels/crowd:{}/presence/user-{number}", number % 7));
+            let request = publisher.request(Method::PUT, &format!("/channels/crowd:{}/presence/user-{number}", number % 7));
             let answer = Answer::to(request.json(&info)).await?;
             if answer.status != 200 {
                 ensure!(answer.refusal()? == "limit_reached", "{}", answer.body);
@@ -104,10 +115,7 @@ async fn connections_end_at_the_apps_limit_and_others_come_in() -> Result<()> {
     ensure!(grown <= 32 * MIB, "{} MiB", grown / MIB);
     let mut refused = Client::open(&owner.app_url(), "late").await?;
     let told = refused.receive().await?;
-    ensure!(
-        (&told["error"]["code"], &told["error"]["limit"]) == (&json!("limit_reached"), &json!("connections")),
-        "{told}"
-    );
+    ensure!((&told["error"]["code"], &told["error"]["limit"]) == (&json!("limit_reached"), &json!("connections")), "{told}");
     // Those that are there live.
     for client in &mut there {
         client.nothing_came().await?;

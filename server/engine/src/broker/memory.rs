@@ -130,14 +130,19 @@ impl MemoryBroker {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel's log, made when there is none.
-    fn log<'a>(&self, shard: &'a mut Shard, channel: &ChannelKey, now_ms: u64) -> Result<&'a mut Log, BrokerError> {
+    /// The channel's log, made when there is none and the app has fewer than so many.
+    fn log<'a>(
+        &self,
+        shard: &'a mut Shard,
+        channel: &ChannelKey,
+        (now_ms, app_max): (u64, u64),
+    ) -> Result<&'a mut Log, BrokerError> {
         match shard.logs.entry(channel.clone()) {
             Entry::Occupied(log) => Ok(log.into_mut()),
             Entry::Vacant(place) => {
                 let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
                 let app_bytes = apps.entry(channel.app()).or_default();
-                let max = (self.options.channels_max / APP_SHARE).max(1);
+                let max = (self.options.channels_max / APP_SHARE).min(app_max).max(1);
                 // Every channel of the app holds its counter of bytes, and this map does once.
                 if Arc::strong_count(app_bytes) as u64 > max {
                     return Err(BrokerError::AppChannels { max });
@@ -167,7 +172,7 @@ impl MemoryBroker {
     fn append(&self, channel: &ChannelKey, append: Append) -> Result<Appended, BrokerError> {
         let named = append.idempotent.then(|| (id_hash(&append), content_hash(&append)));
         let mut shard = self.shard(channel);
-        let log = self.log(&mut shard, channel, append.time_ms)?;
+        let log = self.log(&mut shard, channel, (append.time_ms, append.app_channels_max))?;
         log.used_ms = append.time_ms;
         self.forget(log, append.time_ms);
         if let Some(seq) = log.known(named)? {
@@ -329,7 +334,7 @@ impl MemoryBroker {
 
     fn read_now(&self, channel: &ChannelKey, read: Read) -> Result<Page, BrokerError> {
         let mut shard = self.shard(channel);
-        let log = self.log(&mut shard, channel, read.now_ms)?;
+        let log = self.log(&mut shard, channel, (read.now_ms, u64::MAX))?;
         log.used_ms = log.used_ms.max(read.now_ms);
         self.trim(log, read.now_ms, 0);
         Ok(log.page(read))
@@ -450,7 +455,7 @@ impl Broker for MemoryBroker {
 
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {
         let mut shard = self.shard(channel);
-        Pending::Ready(self.log(&mut shard, channel, 0).map(|log| log.attached = true))
+        Pending::Ready(self.log(&mut shard, channel, (0, u64::MAX)).map(|log| log.attached = true))
     }
 
     fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
@@ -505,6 +510,7 @@ mod tests {
             idempotency_ms: 86_400_000,
             rate: LimitValue::rate(1_000_000, 1_000_000),
             app_bytes_max,
+            app_channels_max: u64::MAX,
         }
     }
 

@@ -1,10 +1,11 @@
 //! Which channels are in use on this node.
 
-use fanfare_core::{ChannelName, Operation, Refusal, Subject};
+use fanfare_core::{ChannelKey, ChannelName, Limit, Operation, Refusal, Subject};
 
 use super::Node;
 use super::manage::{may_look_at_all, may_look_at_channel};
 use crate::caller::Caller;
+use crate::directory::AppEntry;
 use crate::error::NodeError;
 
 /// Which channels to list.
@@ -37,6 +38,15 @@ pub struct ChannelsPage {
 }
 
 impl Node {
+    /// Decides whether an app may have somebody subscribe to a channel: one that is in use, or one more.
+    pub(crate) fn may_occupy(&self, entry: &AppEntry, key: &ChannelKey) -> Result<(), NodeError> {
+        if key.channel().is_reserved() || self.hub.find(key).is_some() {
+            return Ok(());
+        }
+        let max = entry.peek().limits.get(Limit::Channels).max;
+        if entry.channel_count() < max { Ok(()) } else { Err(NodeError::Full { limit: Limit::Channels, max }) }
+    }
+
     /// Lists channels that somebody is subscribed to.
     ///
     /// # Errors

@@ -305,6 +305,7 @@ pub(super) fn own_append(node: &Node, name: &str, data: Data) -> Append {
         idempotency_ms: 0,
         rate: LimitValue::rate(1_000, 1_000),
         app_bytes_max: u64::MAX,
+        app_channels_max: u64::MAX,
     }
 }
 

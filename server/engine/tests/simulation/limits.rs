@@ -150,3 +150,19 @@ async fn a_client_is_told_once_when_little_is_left_and_once_when_nothing_is() {
     let refused = used[0].1.iter().find(|used| used.limit == Limit::Subscriptions).expect("it was used");
     assert_eq!(refused.rejected_today, 1);
 }
+
+#[tokio::test]
+async fn an_app_has_no_more_channels_in_use_than_it_may() {
+    let mut world = World::new(62);
+    world.change(|app| app.limits.set(Limit::Channels, LimitValue::count(2)));
+    let (ann, bob) = (world.client().await, world.client().await);
+    for (id, channel) in [(2, "demo:a"), (3, "demo:b")] {
+        assert!(ask(&ann, json!({"id":id,"subscribe":{"channel":channel}})).await.get("ok").is_some());
+    }
+    let refused = ask(&ann, json!({"id":4,"subscribe":{"channel":"demo:c"}})).await["error"].clone();
+    assert_eq!((&refused["code"], &refused["limit"]), (&json!("limit_reached"), &json!("channels")));
+    assert!(ask(&bob, json!({"id":2,"subscribe":{"channel":"demo:b"}})).await.get("ok").is_some(), "it is in use");
+    let refused = ask(&bob, json!({"id":3,"publish":{"channel":"demo:c","data":1}})).await["error"].clone();
+    assert_eq!((&refused["code"], &refused["limit"]), (&json!("limit_reached"), &json!("channels")));
+    assert!(ask(&bob, json!({"id":4,"publish":{"channel":"demo:a","data":1}})).await.get("ok").is_some());
+}
