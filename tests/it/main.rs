@@ -5,6 +5,7 @@ mod brokers;
 mod changes;
 mod connections;
 mod control;
+mod fairness;
 mod first_light;
 mod fuzz;
 mod harness;

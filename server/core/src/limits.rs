@@ -106,6 +106,8 @@ limits! {
     Subscriptions = "subscriptions", Connection, Count, Reject, safety LimitValue::count(10_000);
     /// Bytes waiting to be written to one connection.
     OutboxBytes = "outbox_bytes", Connection, Bytes, Close, safety LimitValue::count(4 * 1024 * 1024);
+    /// Bytes waiting to be written to all connections of an app on one node.
+    OutboxBytesApp = "outbox_bytes_app", App, Bytes, Conflate, safety LimitValue::count(64 * 1024 * 1024);
     /// How long a channel's history is kept at most.
     HistoryAge = "history_age", Channel, Milliseconds, Trim, safety LimitValue::count(30 * 24 * 3_600_000);
     /// Messages kept of one channel.

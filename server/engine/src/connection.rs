@@ -10,10 +10,10 @@
 
 mod commands;
 mod events;
+mod heartbeat;
 mod limits;
 mod orders;
 mod presence;
-mod probe;
 mod tokens;
 mod welcome;
 
@@ -36,6 +36,7 @@ use crate::broker::{BrokerError, Page};
 use crate::caller::Caller;
 use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
+use crate::ingress;
 use crate::node::{Handshake, MOVE_WITHIN_MS, Node};
 use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Manner, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
@@ -81,6 +82,8 @@ pub(crate) fn serve<R: Reader>(
         failures: 0,
         parting: false,
         poured: false,
+        gives_way: false,
+        commands: 0,
         close_with: None,
         probed_us: None,
         probed_s: 0,
@@ -153,6 +156,10 @@ struct Connection {
     parting: bool,
     /// What waits by policy had its turn since the last page.
     poured: bool,
+    /// Others have their turn before this client is read again.
+    gives_way: bool,
+    /// Commands that were run since they were counted.
+    commands: u32,
     /// A command ended the session: close with this once its answer is written.
     close_with: Option<ErrorCode>,
     /// A probe is on its way, since this moment: microseconds of the monotonic clock, of which the lowest bits suffice.
@@ -206,6 +213,9 @@ impl Connection {
             if !moved {
                 self.cork_replies(reader);
                 turn::step(&self.node.hub);
+                if std::mem::take(&mut self.gives_way) {
+                    context.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             // Many answers would keep the next round from reading, and nothing would wake this task again.
@@ -298,80 +308,6 @@ impl Connection {
         }
     }
 
-    /// Something is due: the close of a closing link, a late connect, an expired token, a probe.
-    fn tick(&mut self, reader: &impl Reader) {
-        let now_s = self.node.second();
-        if let Phase::Closing { until_s } = self.phase {
-            // A tick may be older than the goodbye.
-            return if now_s >= until_s { self.phase = Phase::Ended } else { self.outbox.tick_at(until_s) };
-        }
-        if self.session.subject().is_none() {
-            return self.close(reader, ErrorCode::ConnectTimeout);
-        }
-        let now_ms = self.node.clock.unix_ms();
-        if self.session.is_expired(now_ms) {
-            return self.close(reader, ErrorCode::TokenExpired);
-        }
-        if self.session.ends_ms(&self.entry.peek()).is_some_and(|ends_ms| now_ms >= ends_ms) {
-            self.recheck(reader);
-            if self.phase != Phase::Open {
-                return;
-            }
-        }
-        self.tell_expiry(now_ms);
-        // What waits for its second by rate.
-        self.blocked |= self.outbox.keeps_back();
-        let heartbeat_s = self.heartbeat_s();
-        if self.probed_us.is_some() && now_s >= self.probed_s.saturating_add(self.heartbeat_timeout_s()) {
-            return self.close(reader, ErrorCode::HeartbeatTimeout);
-        }
-        // Ticks come for other reasons too: one probe is on its way at a time.
-        if self.probed_us.is_none() && now_s >= self.heard_s.saturating_add(heartbeat_s) {
-            // Who cannot answer is not waited for: that the link is gone shows when it takes nothing more.
-            if reader.is_one_way() {
-                self.heard_s = now_s;
-            } else {
-                (self.probed_us, self.probed_s) = (Some(self.micros()), now_s);
-            }
-            self.say(reader.ping_frame());
-        }
-        self.schedule(now_s);
-    }
-
-    fn heartbeat_s(&self) -> u32 {
-        self.entry.peek().heartbeat_ms.div_ceil(1_000).max(1)
-    }
-
-    fn heartbeat_timeout_s(&self) -> u32 {
-        self.entry.peek().heartbeat_timeout_ms.div_ceil(1_000).max(1)
-    }
-
-    /// Asks for the next tick.
-    fn schedule(&self, now_s: u32) {
-        self.outbox.tick_at(self.due_s(now_s));
-        if self.outbox.keeps_back() {
-            self.outbox.tick_by(now_s + 1);
-        }
-    }
-
-    /// When something is due next: silence has lasted a heartbeat, the probe must be answered, the token's end is told, or
-    /// time ends what the token gives. A tick that comes too early in that second asks for the next.
-    fn due_s(&self, now_s: u32) -> u32 {
-        let (since_s, for_s) = match self.probed_us {
-            Some(_) => (self.probed_s, self.heartbeat_timeout_s()),
-            None => (self.heard_s, self.heartbeat_s()),
-        };
-        let ends_ms = self.session.ends_ms(&self.entry.peek()).unwrap_or(u64::MAX);
-        let token_s = self.second_of(ends_ms.min(self.session.tell_ms()));
-        since_s.saturating_add(for_s).min(token_s).max(now_s + 1)
-    }
-
-    /// The second of the monotonic clock in which a moment of the wall clock lies.
-    fn second_of(&self, unix_ms: u64) -> u32 {
-        let left = Duration::from_millis(unix_ms.saturating_sub(self.node.clock.unix_ms()));
-        u32::try_from(self.node.clock.monotonic().saturating_add(left).as_secs()).unwrap_or(u32::MAX)
-    }
-
     fn poll_inflight(&mut self, context: &mut Context<'_>) -> bool {
         let mut finished = Vec::new();
         self.inflight.retain_mut(|future| match future.as_mut().poll(context) {
@@ -411,20 +347,23 @@ impl Connection {
         self.heard();
     }
 
-    fn heard(&mut self) {
-        self.heard_s = self.node.second();
-        self.probed_us = None;
-    }
-
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
         let keeps_up = || self.backlog.is_empty() && !self.is_busy();
         if self.phase == Phase::Ended || (self.phase == Phase::Open && (self.parting || !keeps_up())) {
             return false;
         }
-        let mut pongs = Vec::new();
+        let app = self.entry.id();
+        if !ingress::may_read(app) {
+            self.gives_way = true;
+            return false;
+        }
+        let (mut pongs, mut bytes) = (Vec::new(), 0);
         let mut goodbye = false;
         let polled = reader.poll_receive(context, &mut |inbound| match inbound {
-            Inbound::Text(text) => self.on_text(text),
+            Inbound::Text(text) => {
+                bytes += text.len();
+                self.on_text(text);
+            }
             Inbound::Binary(_) => self.on_binary(),
             // More pings than this in one read are noise: the last answers them all (RFC 6455 §5.5.3).
             Inbound::Ping(payload) => pongs = vec![payload.to_vec()],
@@ -435,6 +374,7 @@ impl Connection {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
                 self.heard();
+                ingress::spent(app, std::mem::take(&mut self.commands), bytes);
                 pongs.iter().for_each(|payload| self.say(reader.pong_frame(payload)));
                 match self.phase {
                     Phase::Open if goodbye => {

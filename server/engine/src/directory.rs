@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::hub::Channel;
 use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
 use crate::limiter::{Left, SharedBucket};
-use crate::outbox::{Outbox, Signal};
+use crate::outbox::{Budget, Outbox, Signal};
 use crate::registry::Registry;
 use crate::stats::AppStats;
 use crate::usage::{LimitUse, Usage};
@@ -55,6 +55,8 @@ pub(crate) struct AppEntry {
     pub(crate) usage: Usage,
     pub(crate) publishes: SharedBucket,
     connects: SharedBucket,
+    /// What waits for its connections together.
+    pub(crate) budget: Arc<Budget>,
     /// Connects and publishes at the last tick: a second's rate is the difference.
     counted: [AtomicU64; 2],
     requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
@@ -222,6 +224,8 @@ impl Directory {
 
 impl AppEntry {
     fn new(app: App, room: Arc<Room>) -> Self {
+        let budget = Budget::default();
+        budget.set_max(app.limits.get(Limit::OutboxBytesApp).max);
         Self {
             id: app.id,
             app: ArcSwap::from_pointee(app),
@@ -230,6 +234,7 @@ impl AppEntry {
             usage: Usage::default(),
             publishes: SharedBucket::default(),
             connects: SharedBucket::default(),
+            budget: Arc::new(budget),
             counted: std::array::from_fn(|_| AtomicU64::new(0)),
             requests: Mutex::default(),
             registry: Registry::default(),
@@ -276,6 +281,7 @@ impl AppEntry {
         let (app, read) = (self.peek(), |counter: &AtomicU64| counter.load(Ordering::Relaxed));
         self.usage.seen(Limit::Connections, read(&self.stats.connections));
         self.usage.seen(Limit::Channels, self.channel_count());
+        self.usage.seen(Limit::OutboxBytesApp, self.budget.take_peak());
         let (connects, published) = (read(&self.stats.connects), read(&self.stats.messages_in));
         let before =
             (self.counted[0].swap(connects, Ordering::Relaxed), self.counted[1].swap(published, Ordering::Relaxed));
@@ -338,7 +344,12 @@ impl AppEntry {
         let before =
             self.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
         drop(ahead);
-        (before.version < app.version).then_some((before, app))
+        if before.version < app.version {
+            self.budget.set_max(app.limits.get(Limit::OutboxBytesApp).max);
+            Some((before, app))
+        } else {
+            None
+        }
     }
 
     /// Holds a revocation before a snapshot does. Answers how many connections it ends.

@@ -3,14 +3,15 @@
 //! A message of the broker joins its channel's queue, in the channel's order; the channel is then *ready*, once,
 //! however many messages join. Whoever published runs the ready channels at the end of its turn: one message goes
 //! straight from publisher to sockets without waking a task, several that came meanwhile are joined in one write per
-//! subscriber. A large fan-out is handed to a task after its first part, so that no turn grows long.
+//! subscriber. After its first parts a large fan-out is handed to a task, so that no turn grows long. Whose part is next,
+//! here and there, `fair.rs` says: apps take turns by what their parts cost, and the channels of an app take turns.
 //!
 //! Subscribers stand in chunks that are shared while they are walked and copied only if they change meanwhile. No lock
 //! of the hub is held while an outbox is.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,14 +21,21 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Deliver;
 use crate::directory::AppEntry;
+use crate::fair::Turns;
 use crate::outbox::{Delivery, JOINED_MAX, Outbox};
 use crate::stats::AppStats;
 use crate::usage::Usage;
 
 const SHARDS: usize = 64;
 const CHUNK: usize = 256;
-/// Deliveries one turn makes itself; a task makes the rest.
+/// Deliveries one turn makes itself; tasks make the rest.
 const INLINE_MAX: u64 = 512;
+/// Such tasks at one moment: more would only take from each other.
+const TASKS_MAX: u32 = 4;
+/// Bytes after which a part ends before its subscribers do: a megabyte to a few hundred of them takes long.
+const PART_BYTES_MAX: u64 = 1024 * 1024;
+/// What a delivery costs beside its bytes: a call of the kernel takes as long as copying about so many.
+const DELIVERY_COST: u64 = 4 * 1024;
 /// How long a channel without subscribers is kept: people come back.
 const LINGER: Duration = Duration::from_secs(15);
 
@@ -38,8 +46,10 @@ pub struct Hub {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     clock: Arc<dyn Clock>,
-    ready: Mutex<VecDeque<Arc<Channel>>>,
+    ready: Mutex<Turns<FanOut>>,
     tasks: TaskTracker,
+    /// Tasks that work off what is ready.
+    working: AtomicU32,
     swept: AtomicU64,
 }
 
@@ -74,11 +84,30 @@ struct Member {
     slot: u32,
 }
 
-/// How far a fan-out has come.
-struct Progress {
+/// A channel that is being fanned out, and how far that has come.
+#[derive(Debug)]
+struct FanOut {
     channel: Arc<Channel>,
-    batch: Vec<Arc<Delivery>>,
+    /// What is delivered; taken when it begins.
+    batch: Option<Vec<Arc<Delivery>>>,
     chunk: usize,
+    /// The place in that chunk.
+    at: usize,
+}
+
+/// What a part of a fan-out did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    messages: u64,
+    bytes: u64,
+    /// Whether it was the last.
+    last: bool,
+}
+
+impl Part {
+    const fn cost(self) -> u64 {
+        self.bytes + self.messages * DELIVERY_COST
+    }
 }
 
 impl Hub {
@@ -89,6 +118,7 @@ impl Hub {
             clock,
             ready: Mutex::default(),
             tasks,
+            working: AtomicU32::new(0),
             swept: AtomicU64::new(0),
         })
     }
@@ -130,88 +160,96 @@ impl Hub {
     /// Makes every ready channel's deliveries, the first of them here and now.
     pub(crate) fn run_ready(self: &Arc<Self>) {
         let mut delivered = 0;
-        while let Some(channel) = self.next_ready() {
-            let mut progress = Progress::of(channel);
-            while let Some(count) = self.fan_out(&mut progress) {
-                delivered += count;
-                if delivered >= INLINE_MAX {
-                    let hub = Arc::clone(self);
-                    self.tasks.spawn(async move { hub.run_rest(progress).await });
-                    return;
-                }
+        let mut next = self.ready().next();
+        while let Some(mut fan_out) = next {
+            let part = self.deliver_part(&mut fan_out);
+            delivered += part.messages.max(1);
+            if delivered >= INLINE_MAX {
+                self.done(fan_out, part, false);
+                return self.work();
             }
-            self.finish(&progress.channel);
+            next = self.done(fan_out, part, true);
         }
     }
 
-    /// Goes on where a turn stopped, and takes part in whatever else is ready: a chunk of each channel in turn, so that a
-    /// crowd is in nobody's way.
-    async fn run_rest(self: Arc<Self>, progress: Progress) {
-        let mut running = VecDeque::from([progress]);
-        while let Some(mut progress) = running.pop_front() {
-            running.extend(self.next_ready().map(Progress::of));
-            if self.fan_out(&mut progress).is_some() {
-                running.push_back(progress);
-                tokio::task::yield_now().await;
-            } else {
-                self.finish(&progress.channel);
-            }
-            if running.is_empty() {
-                running.extend(self.next_ready().map(Progress::of));
-            }
+    /// Has a task work off what is ready, unless enough of them do.
+    fn work(self: &Arc<Self>) {
+        if self.has_ready()
+            && let Some(working) = Working::begin(self)
+        {
+            self.tasks.spawn(working.run());
         }
     }
 
     /// Whether a channel waits to be fanned out.
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.ready().is_empty()
     }
 
-    fn next_ready(&self) -> Option<Arc<Channel>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    fn ready(&self) -> MutexGuard<'_, Turns<FanOut>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_ready(&self, channel: &Arc<Channel>) {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push_back(Arc::clone(channel));
+        self.ready().push(channel.key.app(), FanOut::of(Arc::clone(channel)));
     }
 
-    /// Delivers the batch to the next chunk of subscribers; `None` when there is none.
-    fn fan_out(&self, progress: &mut Progress) -> Option<u64> {
-        let channel = &progress.channel;
-        let chunk = channel.state().chunks.get(progress.chunk).cloned()?;
-        progress.chunk += 1;
+    /// Delivers the batch to the next subscribers.
+    fn deliver_part(&self, fan_out: &mut FanOut) -> Part {
+        let FanOut { channel, batch, chunk: number, at } = fan_out;
+        let (chunk, batch, mut part) = {
+            let mut state = channel.state();
+            let batch = batch.get_or_insert_with(|| state.take_batch());
+            let last = *number + 1 >= state.chunks.len();
+            let Some(chunk) = state.chunks.get(*number) else { return Part { last: true, ..Part::default() } };
+            (Arc::clone(chunk), batch, Part { last, ..Part::default() })
+        };
         let begun = self.clock.monotonic();
-        let (mut messages, mut bytes) = (0, 0);
-        for member in chunk.iter().flatten() {
-            let wrote = member.outbox.deliver(member.slot, channel, &progress.batch);
-            messages += wrote.messages;
-            bytes += wrote.bytes;
+        let from = std::mem::take(at);
+        for (index, member) in chunk.iter().enumerate().skip(from) {
+            let Some(member) = member else { continue };
+            let wrote = member.outbox.deliver(member.slot, channel, batch);
+            part.messages += wrote.messages;
+            part.bytes += wrote.bytes;
+            if part.bytes >= PART_BYTES_MAX && index + 1 < chunk.len() {
+                *at = index + 1;
+                break;
+            }
         }
+        if *at == 0 {
+            *number += 1;
+        } else {
+            part.last = false;
+        }
+        let Part { messages, bytes, .. } = part;
         // The platform's own channels are not the tenant's traffic: an idle app shows nothing.
         if messages > 0 && !channel.name().is_reserved() {
             let (stats, now) = (&channel.entry.stats, self.clock.monotonic());
             AppStats::add(&stats.messages_out, messages);
             AppStats::add(&stats.bytes_out, bytes);
-            // Two clock readings per chunk: the figures are those of its oldest message and its last write.
-            if let Some(first) = progress.batch.first() {
+            // Two clock readings per part: the figures are those of its oldest message and its last write.
+            if let Some(first) = batch.first() {
                 stats.took(Stage::FanOut, begun.saturating_sub(first.arrived), messages);
                 stats.took(Stage::Write, now.saturating_sub(begun), messages);
                 stats.took(Stage::Delivery, now.saturating_sub(first.accepted), messages);
             }
         }
-        Some(messages.max(1))
+        part
     }
 
-    /// The batch is out: more may have come.
-    fn finish(&self, channel: &Arc<Channel>) {
-        let more = {
-            let mut state = channel.state();
+    /// A part is out. If it was the last, more messages may have come. Answers what is next, where that is `wanted`.
+    fn done(&self, fan_out: FanOut, part: Part, wanted: bool) -> Option<FanOut> {
+        let app = fan_out.channel.key.app();
+        let rest = if part.last {
+            let mut state = fan_out.channel.state();
             state.scheduled = !state.pending.is_empty();
-            state.scheduled
+            state.scheduled.then(|| FanOut::of(Arc::clone(&fan_out.channel)))
+        } else {
+            Some(fan_out)
         };
-        if more {
-            self.make_ready(channel);
-        }
+        let mut ready = self.ready();
+        ready.done(app, part.cost(), rest);
+        if wanted { ready.next() } else { None }
     }
 
     /// Drops channels nobody came back to, an eighth of the shards a call. Answers which ones.
@@ -233,10 +271,39 @@ impl Hub {
     }
 }
 
-impl Progress {
-    fn of(channel: Arc<Channel>) -> Self {
-        let batch = channel.state().take_batch();
-        Self { channel, batch, chunk: 0 }
+impl FanOut {
+    const fn of(channel: Arc<Channel>) -> Self {
+        Self { channel, batch: None, chunk: 0, at: 0 }
+    }
+}
+
+/// A task that works off what is ready; also one that panicked counts no more.
+struct Working(Arc<Hub>);
+
+impl Working {
+    fn begin(hub: &Arc<Hub>) -> Option<Self> {
+        let counted = |working| (working < TASKS_MAX).then_some(working + 1);
+        hub.working.try_update(Ordering::AcqRel, Ordering::Acquire, counted).ok().map(|_| Self(Arc::clone(hub)))
+    }
+
+    /// Part by part, as their turns come, so that a crowd is in nobody's way.
+    async fn run(self) {
+        let hub = Arc::clone(&self.0);
+        let mut next = hub.ready().next();
+        while let Some(mut fan_out) = next {
+            let part = hub.deliver_part(&mut fan_out);
+            next = hub.done(fan_out, part, true);
+            tokio::task::yield_now().await;
+        }
+        drop(self);
+        // Whoever made something ready meanwhile may have counted on this task.
+        hub.work();
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -359,5 +426,121 @@ impl ChannelState {
             self.pending = VecDeque::new();
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use fanfare_core::id::{AppId, ConnectionId};
+    use fanfare_core::{App, ChannelSettings, Data, Draft, Lineage, Position};
+
+    use super::*;
+    use crate::SystemClock;
+    use crate::broker::Page;
+    use crate::directory::Directory;
+    use crate::outbox::{Manner, Turn, Wire};
+    use crate::transport::Sink;
+
+    const LINEAGE: Lineage = Lineage { epoch: 1, term: 1, nonce: 1 };
+
+    /// A socket that takes everything and notes whose it is.
+    struct Note(u64, Arc<Mutex<Vec<u64>>>);
+
+    impl Sink for Note {
+        fn try_write(&mut self, bytes: &[IoSlice<'_>]) -> std::io::Result<usize> {
+            self.1.lock().expect("nobody panicked").push(self.0);
+            Ok(bytes.iter().map(|slice| slice.len()).sum())
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    struct World {
+        hub: Arc<Hub>,
+        directory: Directory,
+        written: Arc<Mutex<Vec<u64>>>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let hub = Hub::new(Arc::new(SystemClock::new()), TaskTracker::new());
+            Self { hub, directory: Directory::default(), written: Arc::default() }
+        }
+
+        /// A channel of an app with so many subscribers.
+        fn channel(&self, app: u64, name: &str, subscribers: u64) -> ChannelKey {
+            let id = AppId::new(app, 0);
+            self.directory.upsert(App { id, ..App::for_tests() });
+            let entry = self.directory.entry(id).expect("it was put there");
+            let key = ChannelKey::from_broker(id, ChannelName::parse(name).expect("valid"));
+            for number in 0..subscribers {
+                let sink = Box::new(Note(app, Arc::clone(&self.written)));
+                let outbox = Outbox::new(ConnectionId::new(number, app.into()), Wire::NativeJson, sink, Arc::default());
+                let manner = Manner::of(ChannelSettings::defaults());
+                let ticket = outbox.take_slot(|slot| self.hub.join(&key, &entry, &outbox, slot), manner, None);
+                let page = Page { lineage: LINEAGE, top: 0, first: 1, messages: Vec::new() };
+                let place = Some(Position { lineage: LINEAGE, seq: 0 });
+                let turn = Turn { page: &page, accepted: Duration::ZERO, place, catches_up: false };
+                outbox.open(ticket, &turn, |_| None);
+            }
+            key
+        }
+
+        fn publish(&self, key: &ChannelKey, seq: u64, bytes: usize) {
+            let message = Message {
+                id: "".into(),
+                position: Position { lineage: LINEAGE, seq },
+                time_ms: 0,
+                publisher: None,
+                origin: None,
+                draft: Arc::new(Draft::new(Data::Bytes(vec![b'a'; bytes].into()))),
+            };
+            self.hub.deliver(key, Arc::new(message), Duration::ZERO);
+        }
+
+        /// Whose sockets were written to, in order, once everything is out.
+        async fn written(&self) -> Vec<u64> {
+            self.hub.run_ready();
+            self.hub.tasks.close();
+            self.hub.tasks.wait().await;
+            std::mem::take(&mut *self.written.lock().expect("nobody panicked"))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_app_with_much_to_deliver_waits_for_itself_and_another_does_not() {
+        for (channels, subscribers, bytes, wait_max) in
+            [(40, 100, 10, 400), (1, 4_000, 10, 300), (1, 1_000, 100_000, 20), (2_000, 1, 10, 300)]
+        {
+            let world = World::new();
+            let crowd: Vec<ChannelKey> =
+                (0..channels).map(|number| world.channel(1, &format!("c:{number}"), subscribers)).collect();
+            let lone = world.channel(2, "c:0", 1);
+            crowd.iter().for_each(|key| world.publish(key, 1, bytes));
+            world.publish(&lone, 1, 10);
+            let written = world.written().await;
+            let before = written.iter().position(|app| *app == 2).expect("it is delivered");
+            let what = format!("{channels} channels of {subscribers} subscribers, {bytes} bytes");
+            assert_eq!(written.len() as u64, channels * subscribers + 1, "{what}");
+            assert!(before <= wait_max, "{before} deliveries of the other app came before: {what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn channels_of_one_app_take_turns_and_every_message_arrives_once_in_order() {
+        let world = World::new();
+        let keys = [world.channel(1, "a", 1_000), world.channel(1, "b", 1)];
+        for seq in 1..=200 {
+            keys.iter().for_each(|key| world.publish(key, seq, 1_000));
+        }
+        // 64 messages are joined in one write.
+        assert_eq!(world.written().await.len(), 4 * 1_001);
+        assert!(!world.hub.has_ready());
+        assert_eq!(world.hub.working.load(Ordering::Relaxed), 0);
+        for key in &keys {
+            assert!(!world.hub.find(key).expect("it is there").state().scheduled);
+        }
     }
 }

@@ -403,6 +403,7 @@ impl Node {
             idempotency_ms: settings.idempotency_ms,
             rate: settings.publish_rate(app.limits.get(Limit::PublishChannel)),
             app_bytes_max: app.limits.get(Limit::HistoryBytesApp).max,
+            app_channels_max: app.limits.get(Limit::Channels).max,
         }
     }
 
@@ -498,7 +499,7 @@ impl Node {
         sink: Box<dyn Sink>,
     ) -> impl Future<Output = ()> + Send + use<R> {
         let id = ConnectionId::new(self.clock.unix_ms(), self.chance.next());
-        let outbox = Outbox::new(id, handshake.wire, sink);
+        let outbox = Outbox::new(id, handshake.wire, sink, Arc::clone(&permit.entry.budget));
         connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
     }
 

@@ -5,6 +5,7 @@
 //! that does not read fills its budget; from then on its subscriptions fall behind and catch up from history, unless
 //! their channel says otherwise (`waiting.rs`).
 
+mod budget;
 mod delivery;
 mod outside;
 mod pace;
@@ -17,7 +18,7 @@ mod waiting;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::subscription::{Push, Subscription, Turned};
 use crate::transport::Sink;
 use crate::turn;
 
+pub(crate) use budget::Budget;
+use budget::Locked;
 pub use delivery::{Delivery, Wire};
 pub(crate) use page::{Ticket, Turn, Wanted};
 use presence::Watching;
@@ -62,6 +65,8 @@ pub struct Outbox {
     /// Microseconds of the last answer to a probe; 0 before there was one.
     round_trip_us: AtomicU32,
     waker: AtomicWaker,
+    /// What waits for the app's connections together.
+    budget: Arc<Budget>,
     state: Mutex<State>,
 }
 
@@ -72,6 +77,8 @@ struct State {
     sink: Option<Box<dyn Sink>>,
     queue: VecDeque<Bytes>,
     queued: usize,
+    /// What the app's budget knows to wait here.
+    counted: usize,
     slots: Vec<Option<Box<Slot>>>,
     /// How many reads were ever begun.
     reads: u32,
@@ -106,18 +113,20 @@ pub(crate) enum Flushed {
 }
 
 impl Outbox {
-    pub(crate) fn new(id: ConnectionId, wire: Wire, sink: Box<dyn Sink>) -> Arc<Self> {
+    pub(crate) fn new(id: ConnectionId, wire: Wire, sink: Box<dyn Sink>, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             wire,
             signals: AtomicU32::new(0),
             due_s: AtomicU32::new(u32::MAX),
             round_trip_us: AtomicU32::new(0),
             waker: AtomicWaker::new(),
+            budget,
             state: Mutex::new(State {
                 id,
                 sink: Some(sink),
                 queue: VecDeque::new(),
                 queued: 0,
+                counted: 0,
                 slots: Vec::new(),
                 reads: 0,
                 subject: None,
@@ -142,9 +151,9 @@ impl Outbox {
         self.wire.own(frame)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> Locked<'_> {
         // A panic under this lock can only come from a sink; the link is then closed by its task.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked { state: self.state.lock().unwrap_or_else(PoisonError::into_inner), budget: &self.budget }
     }
 
     /// Tells the task something.
@@ -181,14 +190,17 @@ impl Outbox {
             return self.deliver(slot, channel, batch);
         }
         let mut straight = batch.len().min(JOINED_MAX);
-        let mut full = PUSH_BYTES_MAX;
+        // Whoever keeps up is not asked what waits for others.
+        let mut full = if *queued > 0 && !*corked && self.budget.is_over() { 0 } else { PUSH_BYTES_MAX };
         let waits = taken.manner.waits();
         if waits && *queued > 0 && !*corked {
             straight = 0;
         }
         if let Some(rare) = rare {
             let now = batch.last().map_or(Duration::ZERO, |last| last.arrived);
-            (straight, full) = rare.straight(slot, straight, taken.cursor.is_live().then_some(now));
+            let room;
+            (straight, room) = rare.straight(slot, straight, taken.cursor.is_live().then_some(now));
+            full = full.min(room);
         }
         let mut joined: [&[u8]; JOINED_MAX] = [&[]; JOINED_MAX];
         let mut whole: [Option<&Bytes>; JOINED_MAX] = [None; JOINED_MAX];
@@ -361,6 +373,11 @@ impl Outbox {
         for taken in self.state().slots.iter_mut().flatten() {
             taken.manner = manner(taken.channel.name());
         }
+    }
+
+    /// Whether more waits for the app's connections together than may.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.budget.is_over()
     }
 
     /// How many bytes wait in the queue.

@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn outbox(number: u64) -> Arc<Outbox> {
-        Outbox::new(ConnectionId::new(number, number.into()), Wire::NativeJson, Box::new(Nowhere))
+        Outbox::new(ConnectionId::new(number, number.into()), Wire::NativeJson, Box::new(Nowhere), Arc::default())
     }
 
     fn subject(user: Option<&str>) -> Arc<Subject> {

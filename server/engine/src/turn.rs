@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use crate::hub::Hub;
+use crate::ingress;
 use crate::outbox::Outbox;
 
 /// Polls of connections and requests after which a turn ends early.
@@ -43,6 +44,7 @@ pub fn on(runtime: &mut tokio::runtime::Builder) -> &mut tokio::runtime::Builder
 /// Ends this thread's turn.
 pub fn end() {
     ENDS.set(true);
+    ingress::end_turn();
     let Turn { mut hubs, mut corked, steps: _ } = TURN.take();
     // Fan-out first: what it adds to a corked outbox is written with it.
     hubs.drain(..).for_each(|hub| hub.run_ready());

@@ -77,7 +77,8 @@ async fn members_of_presence_end_at_the_apps_bytes() -> Result<()> {
     let mut refused = 0;
     let attack = async {
         for number in 0..MEMBERS {
-            let request = publisher.request(Method::PUT, &format!("/channels/crowd:{}/presence/user-{number}", number % 7));
+            let request =
+                publisher.request(Method::PUT, &format!("/channels/crowd:{}/presence/user-{number}", number % 7));
             let answer = Answer::to(request.json(&info)).await?;
             if answer.status != 200 {
                 ensure!(answer.refusal()? == "limit_reached", "{}", answer.body);
@@ -115,7 +116,10 @@ async fn connections_end_at_the_apps_limit_and_others_come_in() -> Result<()> {
     ensure!(grown <= 32 * MIB, "{} MiB", grown / MIB);
     let mut refused = Client::open(&owner.app_url(), "late").await?;
     let told = refused.receive().await?;
-    ensure!((&told["error"]["code"], &told["error"]["limit"]) == (&json!("limit_reached"), &json!("connections")), "{told}");
+    ensure!(
+        (&told["error"]["code"], &told["error"]["limit"]) == (&json!("limit_reached"), &json!("connections")),
+        "{told}"
+    );
     // Those that are there live.
     for client in &mut there {
         client.nothing_came().await?;

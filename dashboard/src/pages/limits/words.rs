@@ -18,6 +18,7 @@ pub(crate) const fn about(limit: Limit) -> &'static str {
         Limit::Delivery => "Messages delivered to it",
         Limit::Subscriptions => "Channels it is subscribed to",
         Limit::OutboxBytes => "Bytes that wait for it",
+        Limit::OutboxBytesApp => "Bytes that wait for all of them, on one node",
         Limit::PresenceMembers => "Members listed of it",
         Limit::PresenceRate => "Changes of presence on it",
         Limit::PresenceBytesApp => "Bytes of members' data",

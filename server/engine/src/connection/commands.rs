@@ -69,6 +69,7 @@ impl Connection {
     fn on_command(&mut self, command: Command) {
         let Command { id, kind } = command;
         let about = self.about(&kind);
+        self.commands += 1;
         let app = self.entry.app();
         let admitted = self.session.admit(&kind, &app, self.node.clock.monotonic());
         let outcome = match admitted {
@@ -146,6 +147,7 @@ impl Connection {
             node::may_see(&app, subject, &channel)?;
         }
         self.session.may_subscribe(&channel, &app)?;
+        self.node.may_occupy(&self.entry, &key)?;
         let position = match &start {
             native::Start::After(text) => Some(self.node.open_position(&key, text)?),
             native::Start::Now | native::Start::Rewind(_) => None,
@@ -330,7 +332,7 @@ impl Connection {
             return false;
         }
         match self.outbox.flush() {
-            Flushed::Waiting(bytes) if bytes > CATCH_UP_BELOW => {
+            Flushed::Waiting(bytes) if bytes > CATCH_UP_BELOW || self.outbox.is_over_budget() => {
                 // The socket tells when it takes more; the flag stays.
                 self.blocked = true;
                 return false;

@@ -173,7 +173,8 @@ mod tests {
         let entry = directory.entry(App::for_tests().id).expect("it was put there");
         let key = ChannelKey::from_broker(entry.id(), ChannelName::parse("a").expect("a name"));
         let hub = Hub::new(Arc::new(SystemClock::new()), TaskTracker::new());
-        let outbox = Outbox::new(ConnectionId::new(1, 1), Wire::NativeJsonDeflate { window_bits: 15 }, Box::new(Drain));
+        let wire = Wire::NativeJsonDeflate { window_bits: 15 };
+        let outbox = Outbox::new(ConnectionId::new(1, 1), wire, Box::new(Drain), Arc::default());
         let manner = Manner::of(ChannelSettings::defaults());
         let ticket = outbox.take_slot(|slot| hub.join(&key, &entry, &outbox, slot), manner, None);
         let channel = hub.find(&key).expect("joined");

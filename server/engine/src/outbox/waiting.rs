@@ -141,6 +141,7 @@ impl Outbox {
         let taken = slots.get_mut(slot as usize)?.as_deref_mut()?;
         let (mut behind, mut conflated, mut dropped) = (None, 0, 0);
         let rare = rare.get_or_insert_default();
+        let full = if self.budget.is_over() { 0 } else { PUSH_BYTES_MAX };
         for delivery in rest {
             let stood = taken.cursor.position();
             match taken.cursor.push(delivery) {
@@ -150,7 +151,7 @@ impl Outbox {
                     let backlog = rare.backlogs.entry(slot).or_default();
                     let others = *queued + rare.held - backlog.bytes;
                     rare.held -= backlog.bytes;
-                    let kept = backlog.keep(taken.manner.slow, delivery, bytes, PUSH_BYTES_MAX.saturating_sub(others));
+                    let kept = backlog.keep(taken.manner.slow, delivery, bytes, full.saturating_sub(others));
                     rare.held += backlog.bytes;
                     match kept {
                         Kept::Beside => {}
@@ -302,6 +303,11 @@ impl State {
 }
 
 impl Rare {
+    /// Bytes that wait here.
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// How many of so many messages go straight to the socket, and how many bytes the queue may hold beside what is held
     /// here. Nothing passes what waits for the same subscription; `live` is the time for one that is live, since what is
     /// only held costs nothing of the rate.

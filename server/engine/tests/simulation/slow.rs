@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fanfare_core::{ChannelName, ChannelSettings, Data, Draft, Pattern, SlowPolicy};
+use fanfare_core::{ChannelName, ChannelSettings, Data, Draft, Limit, LimitValue, Pattern, SlowPolicy};
 use fanfare_engine::chance::Chance;
 use serde_json::{Value, json};
 
@@ -284,4 +284,40 @@ async fn no_schedule_is_silent_and_every_one_ends_right() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_all_of_an_app_is_bounded_whoever_keeps_up_notices_nothing_and_nothing_is_lost() {
+    const LINKS: usize = 20;
+    const BYTES: u64 = 4_000;
+    let max = 128 * 1024;
+    let mut world = World::new(44);
+    world.change(|app| app.limits.set(Limit::OutboxBytesApp, LimitValue::count(max)));
+    let mut slow = Vec::new();
+    for _ in 0..LINKS {
+        slow.push(stalled(&mut world, &["demo:a"]).await);
+    }
+    let fast = world.client().await;
+    ask(&fast, json!({"id":2,"subscribe":{"channel":"demo:a"}})).await;
+    let text = "x".repeat(usize::try_from(BYTES).expect("small"));
+    for _ in 0..100 {
+        publish(&world, "demo:a", None, &json!(text)).await;
+    }
+    let fast = Account::of(&texts(&fast).await, "demo:a");
+    assert_eq!((fast.at, fast.messages.len()), (100, 100));
+    world.node.tick();
+    let used = world.node.directory().usage();
+    let used = used[0].1.iter().find(|used| used.limit == Limit::OutboxBytesApp).expect("something waits");
+    // Above the budget at most what was on its way to each.
+    let bound = max + LINKS as u64 * (BYTES + 200);
+    assert!((max / 2..bound).contains(&used.peak_minute) && used.now.is_some(), "{used:?}");
+    for link in &slow {
+        let account = Account::of(&thaw(link).await, "demo:a");
+        assert_eq!((account.at, account.messages.len(), account.lost), (100, 100, 0));
+    }
+    world.node.tick();
+    world.node.tick();
+    let used = world.node.directory().usage();
+    let now = used[0].1.iter().find(|used| used.limit == Limit::OutboxBytesApp).and_then(|used| used.now);
+    assert_eq!(now, Some(0), "all of it is given back");
 }
