@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_millis(50);
 /// The quota of every app: messages a second. The others use two fifths of it, the one fifty times as much.
 const QUOTA: u64 = 50;
 const TIMES: usize = 50;
+/// Where the loud one publishes by REST.
+const ROOM: &str = "/channels/room:1/messages";
 
 /// A tenant that publishes at its pace, and receives.
 struct Quiet {
@@ -107,14 +109,13 @@ async fn noise(owner: &Owner, stop: &std::cell::Cell<bool>) -> Result<usize> {
         0 => json!({ "subscribe": { "channel": format!("room:{}", 100 + number) } }),
         _ => json!({ "unsubscribe": { "channel": format!("room:{}", 99 + number) } }),
     };
-    let flap = |number: usize| json!({ "presence": { "channel": "room:1", "action": ["enter", "leave"][number % 2] } });
+    let flap = |number: usize| json!({ "presence": { "channel": "room:1", "action": if number % 2 == 0 { "enter" } else { "leave" } } });
     let read = |_| json!({ "history": { "channel": "room:1", "limit": 100 } });
     let rest = async {
-        let publisher = owner.publisher();
+        let (publisher, body) = (owner.publisher(), json!({ "data": 1 }));
         let mut refused = 0;
         while !stop.get() {
-            let wave =
-                join_all((0..TIMES).map(|_| publisher.post("/channels/room:1/messages", &json!({ "data": 1 })))).await;
+            let wave = join_all((0..TIMES).map(|_| publisher.post(ROOM, &body))).await;
             refused += wave.into_iter().flatten().filter(|answer| answer.status == 429).count();
         }
         Ok(refused)
@@ -150,10 +151,9 @@ async fn a_tenant_at_fifty_times_its_quota_takes_nothing_from_the_others() -> Re
     let loud = server.sign_up().await?;
     let mut others = try_join_all((0..OTHERS).map(async |_| Quiet::new(&server).await)).await?;
     server.lower_limits(&json!({ "publish_app": { "max": QUOTA, "burst": QUOTA } })).await?;
+    let (publisher, body) = (loud.publisher(), json!({ "data": 1 }));
     ::harness::eventually("the quota is in force", async || {
-        let wave =
-            join_all((0..2 * QUOTA).map(|_| loud.publisher().post("/channels/room:1/messages", &json!({ "data": 1 }))))
-                .await;
+        let wave = join_all((0..2 * QUOTA).map(|_| publisher.post(ROOM, &body))).await;
         Ok(wave.into_iter().flatten().any(|answer| answer.status == 429).then_some(()))
     })
     .await?;

@@ -17,8 +17,10 @@ const SPARE_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Turns<W> {
     lines: HashMap<AppId, Line<W>>,
-    /// Apps with waiting work, whose turn is next first.
+    /// Apps with work that waits or is being done, whose turn is next first.
     order: VecDeque<AppId>,
+    /// How much waits.
+    waiting: usize,
     spare: Vec<VecDeque<W>>,
 }
 
@@ -32,62 +34,68 @@ struct Line<W> {
 
 impl<W> Default for Turns<W> {
     fn default() -> Self {
-        Self { lines: HashMap::new(), order: VecDeque::new(), spare: Vec::new() }
+        Self { lines: HashMap::new(), order: VecDeque::new(), waiting: 0, spare: Vec::new() }
     }
 }
 
 impl<W> Turns<W> {
     /// Whether no work waits.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.waiting == 0
     }
 
     /// Work of an app waits, behind its other work.
     pub(crate) fn push(&mut self, app: AppId, work: W) {
-        let spare = &mut self.spare;
-        let line = self.lines.entry(app).or_insert_with(|| Line {
-            waiting: spare.pop().unwrap_or_default(),
-            credit: QUANTUM,
-            running: 0,
+        let Self { lines, order, spare, .. } = self;
+        let line = lines.entry(app).or_insert_with(|| {
+            order.push_back(app);
+            Line { waiting: spare.pop().unwrap_or_default(), credit: QUANTUM, running: 0 }
         });
-        if line.waiting.is_empty() {
-            self.order.push_back(app);
-        }
         line.waiting.push_back(work);
+        self.waiting += 1;
     }
 
     /// Hands out what is next. Whoever takes it says what it cost ([`Turns::done`]).
     pub(crate) fn next(&mut self) -> Option<W> {
-        loop {
+        // Somewhere in the order there is work then.
+        while self.waiting > 0 {
             let alone = self.order.len() == 1;
-            let line = self.lines.get_mut(self.order.front()?)?;
-            if line.credit <= 0 {
-                // Alone, an app owes nobody a turn.
-                line.credit = if alone { QUANTUM } else { line.credit + QUANTUM };
-                self.order.rotate_left(1);
-                continue;
+            // All that waited of an app may be in hand: it keeps its place for what comes of that.
+            let is_waiting = |app: &AppId| self.lines.get(app).is_some_and(|line| !line.waiting.is_empty());
+            let at = self.order.iter().position(is_waiting)?;
+            let line = self.lines.get_mut(&self.order[at])?;
+            if line.credit > 0 {
+                line.running += 1;
+                self.waiting -= 1;
+                return line.waiting.pop_front();
             }
-            let work = line.waiting.pop_front()?;
-            line.running += 1;
-            if line.waiting.is_empty() {
-                self.order.pop_front();
-            }
-            return Some(work);
+            // Alone, an app owes nobody a turn.
+            line.credit = if alone { QUANTUM } else { line.credit + QUANTUM };
+            let app = self.order.remove(at)?;
+            self.order.push_back(app);
         }
+        None
     }
 
     /// What was handed out is done so far; the rest of it, if there is one, waits behind the app's other work.
     pub(crate) fn done(&mut self, app: AppId, cost: u64, rest: Option<W>) {
-        if let Some(line) = self.lines.get_mut(&app) {
-            line.running -= 1;
-            line.credit = line.credit.saturating_sub_unsigned(cost);
-        }
+        let Some(line) = self.lines.get_mut(&app) else { return };
+        line.running -= 1;
+        line.credit = line.credit.saturating_sub_unsigned(cost);
         if let Some(rest) = rest {
-            return self.push(app, rest);
+            line.waiting.push_back(rest);
+            self.waiting += 1;
+        } else if line.waiting.is_empty() && line.running == 0 {
+            // An app with nothing to do has no turn, and so nothing to owe.
+            self.forget(app);
         }
-        // An app with nothing to do has no turn, and so nothing to owe.
-        if self.lines.get(&app).is_some_and(|line| line.waiting.is_empty() && line.running == 0)
-            && let Some(line) = self.lines.remove(&app)
+    }
+
+    fn forget(&mut self, app: AppId) {
+        if let Some(at) = self.order.iter().position(|known| *known == app) {
+            self.order.remove(at);
+        }
+        if let Some(line) = self.lines.remove(&app)
             && self.spare.len() < SPARE_MAX
         {
             self.spare.push(line.waiting);
@@ -165,7 +173,7 @@ mod tests {
             // Each piece costs as much as a thousand turns.
             turns.done(app(1), 1_000 * QUANTUM.unsigned_abs(), (number < 50).then_some(number + 1));
         }
-        assert_eq!((done, turns.lines.len(), turns.spare.len()), (50, 0, 1));
+        assert_eq!((done, turns.lines.len(), turns.order.len(), turns.spare.len()), (50, 0, 0, 1));
         assert!(turns.is_empty());
     }
 

@@ -291,7 +291,7 @@ async fn what_waits_for_all_of_an_app_is_bounded_whoever_keeps_up_notices_nothin
     const LINKS: usize = 20;
     const BYTES: u64 = 4_000;
     let max = 128 * 1024;
-    let mut world = World::new(44);
+    let mut world = World::new(45);
     world.change(|app| app.limits.set(Limit::OutboxBytesApp, LimitValue::count(max)));
     let mut slow = Vec::new();
     for _ in 0..LINKS {
