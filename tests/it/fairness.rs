@@ -109,7 +109,7 @@ async fn noise(owner: &Owner, stop: &std::cell::Cell<bool>) -> Result<usize> {
         0 => json!({ "subscribe": { "channel": format!("room:{}", 100 + number) } }),
         _ => json!({ "unsubscribe": { "channel": format!("room:{}", 99 + number) } }),
     };
-    let flap = |number: usize| json!({ "presence": { "channel": "room:1", "action": if number % 2 == 0 { "enter" } else { "leave" } } });
+    let flap = |number: usize| json!({ "presence": { "channel": "room:1", "action": if number.is_multiple_of(2) { "enter" } else { "leave" } } });
     let read = |_| json!({ "history": { "channel": "room:1", "limit": 100 } });
     let rest = async {
         let (publisher, body) = (owner.publisher(), json!({ "data": 1 }));
