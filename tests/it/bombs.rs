@@ -13,17 +13,17 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::time::Instant;
 
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// Memory that the server's process has in use, in bytes.
-fn memory(server: &Server) -> Result<u64> {
+pub(super) fn memory(server: &Server) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.platform().pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
 /// Somebody else's traffic, which goes on all the while.
-struct Bystander {
+pub(super) struct Bystander {
     owner: Owner,
     ann: Client,
     ledger: Ledger,
@@ -31,7 +31,7 @@ struct Bystander {
 }
 
 impl Bystander {
-    async fn new(server: &Server) -> Result<Self> {
+    pub(super) async fn new(server: &Server) -> Result<Self> {
         let owner = server.sign_up().await?;
         let mut ann = owner.connect_as("ann", &["room:*"]).await?;
         ann.subscribe("room:9").await?;
@@ -39,7 +39,7 @@ impl Bystander {
     }
 
     /// Publishes and receives until `done` says so, and once more; comes and goes too.
-    async fn until(&mut self, mut done: impl FnMut() -> bool) -> Result<()> {
+    pub(super) async fn until(&mut self, mut done: impl FnMut() -> bool) -> Result<()> {
         let publisher = self.owner.publisher();
         loop {
             let is_last = done();
@@ -58,7 +58,7 @@ impl Bystander {
     }
 
     /// Nothing was lost; how long it took is told.
-    fn settle(mut self, what: &str) -> Result<()> {
+    pub(super) fn settle(mut self, what: &str) -> Result<()> {
         let summary =
             self.ledger.check_settled(&self.ann.journals()).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
         ensure!(summary.acked == summary.delivered, "{summary:?}");
@@ -71,7 +71,11 @@ impl Bystander {
 }
 
 /// Runs an attack beside somebody else's traffic; how much memory the server has more of after it than before.
-async fn beside(server: &Server, bystander: &mut Bystander, attack: impl Future<Output = Result<()>>) -> Result<u64> {
+pub(super) async fn beside(
+    server: &Server,
+    bystander: &mut Bystander,
+    attack: impl Future<Output = Result<()>>,
+) -> Result<u64> {
     let before = memory(server)?;
     let (ended, peak) = (std::cell::Cell::new(false), std::cell::Cell::new(before));
     let attack = async {

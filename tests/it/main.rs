@@ -6,6 +6,7 @@ mod changes;
 mod connections;
 mod control;
 mod fairness;
+mod faults;
 mod first_light;
 mod fuzz;
 mod harness;

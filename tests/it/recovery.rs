@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 mod coming_and_going;
 mod event_streams;
 mod slow_policies;
-mod stalling;
+pub(super) mod stalling;
 
 /// Sets what is kept of every channel, and waits until publishes are treated so.
 async fn keep(owner: &Owner, messages: u32) -> Result<()> {

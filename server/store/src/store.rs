@@ -27,7 +27,7 @@ pub struct StoreOptions {
     pub auth_connections_max: u32,
     /// The most connections of the change feed; one of them listens.
     pub feed_connections_max: u32,
-    /// How long to wait for a free connection.
+    /// How long to wait for a free connection, and for a lock that another holds: either keeps whoever asks waiting.
     pub acquire_timeout: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
@@ -198,20 +198,21 @@ fn connect_options(database_url: &str) -> Result<PgConnectOptions, StoreError> {
 }
 
 fn pool(options: &StoreOptions, connect: PgConnectOptions, role: DatabaseRole, connections_max: u32) -> PgPool {
-    let statement_timeout = options.statement_timeout.as_millis().to_string();
+    let timeouts = [options.statement_timeout, options.acquire_timeout].map(|timeout| timeout.as_millis().to_string());
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(options.acquire_timeout)
         .after_connect(move |connection, _| {
-            let statement_timeout = statement_timeout.clone();
+            let [statement_timeout, lock_timeout] = timeouts.clone();
             Box::pin(async move {
                 sqlx::query(
                     "SELECT set_config('role', $1, false), set_config('search_path', 'fanfare', false),
-                        set_config('statement_timeout', $2, false), set_config('lock_timeout', $2, false),
+                        set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false),
                         set_config('idle_in_transaction_session_timeout', '10s', false)",
                 )
                 .bind(role.as_str())
                 .bind(statement_timeout)
+                .bind(lock_timeout)
                 .execute(connection)
                 .await?;
                 Ok(())

@@ -15,7 +15,7 @@ const MESSAGES: u64 = 400;
 const BYTES: usize = 48 * 1024;
 
 /// A link whose buffer is small, so that a reader that stops is felt soon.
-pub(super) async fn narrow_link(url: &str) -> Result<TcpStream> {
+pub(crate) async fn narrow_link(url: &str) -> Result<TcpStream> {
     let host = url.split('/').nth(2).context("a URL has a host")?;
     let address = lookup_host(host).await?.next().context("the host has an address")?;
     let socket = TcpSocket::new_v4()?;

@@ -1,0 +1,5 @@
+//! What goes wrong around a server, and what its users notice of it.
+
+mod clients;
+mod configuration;
+mod postgres;
