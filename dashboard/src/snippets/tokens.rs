@@ -211,7 +211,7 @@ mod tests {
         let of = |wanted: &str| all.iter().find(|(name, _)| *name == wanted).map(|(_, text)| &**text).expect("there");
         assert!(
             of("Python")
-                .contains(r#""ff": {"cap": {"room:9": ["subscribe", "publish"]}, "info": {"vip": True}}, "exp""#)
+                .contains(r#""ff": {"cap": {"room:9": ["subscribe", "publish"]}, "info": {"vip": True}}, "sub": "#)
         );
         assert!(
             of("Go").contains(r#""ff": map[string]any{"cap": map[string]any{"room:9": []any{"subscribe", "publish"}}"#)
