@@ -1,6 +1,6 @@
 //! A client of the native protocol that is not ours below the frames: tungstenite judges our WebSocket layer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 use crate::TIMEOUT;
-use crate::ledger::{Journal, Ledger, Outcome, Payload, Position, Publish, Reason, Seen};
+use crate::journals::Journals;
+use crate::ledger::{Journal, Ledger, Outcome, Payload, Position, Publish};
 
 /// The native subprotocol.
 pub const SUBPROTOCOL: &str = "fanfare.v1.json";
@@ -26,7 +27,7 @@ pub struct Client {
     next_id: u64,
     /// Pushes that came while an answer was awaited.
     pushes: VecDeque<Value>,
-    journals: HashMap<String, Journal>,
+    journals: Journals,
     /// The answer to `connect`.
     pub hello: Value,
 }
@@ -58,7 +59,7 @@ impl Client {
             socket,
             next_id: 1,
             pushes: VecDeque::new(),
-            journals: HashMap::new(),
+            journals: Journals::new(name),
             hello: Value::Null,
         })
     }
@@ -109,14 +110,10 @@ impl Client {
     pub async fn command(&mut self, kind: &str, body: Value) -> Result<Result<Value, Value>> {
         let id = self.next_id;
         self.next_id += 1;
-        let channel = body["channel"].as_str().map(str::to_owned);
-        let position = body["position"].as_str().and_then(Position::parse);
-        self.send(&json!({ "id": id, kind: body }).to_string()).await?;
+        self.send(&json!({ "id": id, kind: &body }).to_string()).await?;
         let mut answer = self.answer(id).await.with_context(|| format!("{kind} of {}", self.name))?;
         if let Some(ok) = answer.get_mut("ok").map(Value::take) {
-            if let Some(channel) = channel {
-                self.note_answer(kind, &channel, position, &ok)?;
-            }
+            self.journals.note_answer(kind, &body, &ok)?;
             return Ok(Ok(ok));
         }
         Ok(Err(answer["error"].take()))
@@ -269,7 +266,7 @@ impl Client {
                 None => bail!("the server closed the link"),
             }
         };
-        self.note_push(&value)?;
+        self.journals.note_push(&value)?;
         Ok(value)
     }
 
@@ -289,26 +286,26 @@ impl Client {
                 Some(Err(error)) => return Err(error.into()),
             }
         };
-        self.note_push(&value)?;
+        self.journals.note_push(&value)?;
         Ok(Ok(value))
     }
 
     /// Ends the link without a word, as a lost network does. What was seen stays in the journals.
     #[must_use]
     pub fn vanish(mut self) -> Vec<Journal> {
-        self.journals.values_mut().for_each(|journal| journal.seen.push(Seen::Ended));
-        self.journals.into_values().collect()
+        self.journals.end();
+        self.journals.all()
     }
 
     /// What was seen so far, a journal for each channel.
     #[must_use]
     pub fn journals(&self) -> Vec<Journal> {
-        self.journals.values().cloned().collect()
+        self.journals.all()
     }
 
     /// Goes on with a journal that an earlier connection of the same client began.
     pub fn continue_journal(&mut self, journal: Journal) {
-        self.journals.insert(journal.channel.clone(), journal);
+        self.journals.continue_with(journal);
     }
 
     async fn answer(&mut self, id: u64) -> Result<Value> {
@@ -322,58 +319,4 @@ impl Client {
             }
         }
     }
-
-    fn journal(&mut self, channel: &str) -> &mut Vec<Seen> {
-        let journal = self.journals.entry(channel.to_owned());
-        &mut journal.or_insert_with(|| Journal::new(self.name.clone(), channel)).seen
-    }
-
-    fn note_answer(&mut self, kind: &str, channel: &str, asked: Option<Position>, ok: &Value) -> Result<()> {
-        let seen = match (kind, asked) {
-            ("unsubscribe", _) => Seen::Ended,
-            ("subscribe", asked) => {
-                let lineage = ok["lineage"].as_str().context("an acknowledgement has a lineage")?.to_owned();
-                let to = Position { lineage, seq: ok["seq"].as_u64().context("an acknowledgement has a seq")? };
-                match (asked, ok["recovered"].as_bool()) {
-                    (Some(from), Some(true)) => Seen::Recovered { from, to },
-                    (Some(from), Some(false)) => Seen::NotRecovered { from, to, reason: reason(ok)? },
-                    _ => Seen::Subscribed(to),
-                }
-            }
-            _ => return Ok(()),
-        };
-        self.journal(channel).push(seen);
-        Ok(())
-    }
-
-    fn note_push(&mut self, push: &Value) -> Result<()> {
-        let channel = |push: &Value| push["channel"].as_str().context("a push has a channel").map(str::to_owned);
-        // What is sent to a user is of no channel, and nothing a journal could judge.
-        if let Some(message) = push.get("msg").filter(|message| message["channel"] != "$user") {
-            let seen = Seen::Message {
-                seq: message["seq"].as_u64().context("a message has a seq")?,
-                id: message["id"].as_str().context("a message has an id")?.to_owned(),
-                payload: Payload::of(message["data"].to_string().as_bytes()),
-            };
-            let channel = channel(message)?;
-            self.journal(&channel).push(seen);
-        } else if let Some(recovery) = push.get("recovery") {
-            let position =
-                |name: &str| recovery[name].as_str().and_then(Position::parse).context("a recovery has positions");
-            let seen = Seen::NotRecovered { from: position("from")?, to: position("to")?, reason: reason(recovery)? };
-            let channel = channel(recovery)?;
-            self.journal(&channel).push(seen);
-        } else if let Some(subscribed) = push.get("subscribed") {
-            let channel = channel(subscribed)?;
-            self.note_answer("subscribe", &channel, None, subscribed)?;
-        } else if let Some(unsubscribed) = push.get("unsubscribed") {
-            let channel = channel(unsubscribed)?;
-            self.journal(&channel).push(Seen::Ended);
-        }
-        Ok(())
-    }
-}
-
-fn reason(of: &Value) -> Result<Reason> {
-    of["reason"].as_str().and_then(Reason::parse).with_context(|| format!("no known reason in {of}"))
 }

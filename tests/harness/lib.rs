@@ -7,6 +7,7 @@
 //! - [`command`]: the same binary as a command that ends.
 //! - [`owner`], [`publisher`], [`client`]: users as types — who signed up, a backend with a key, a socket. The client is
 //!   not ours below the frames, so that it judges our WebSocket layer.
+//! - [`carried`]: a client that polls or reads a stream, and carries its ticket.
 //! - [`raw`]: requests and frames by hand, for what no client of good will sends.
 //! - [`ledger`]: the checker of `delivery.md`: no loss, no duplicate, no other order, no unjustified recovery.
 //!
@@ -25,8 +26,10 @@
 //! ```
 
 pub mod answer;
+pub mod carried;
 pub mod client;
 pub mod command;
+mod journals;
 pub mod jwks;
 pub mod owner;
 pub mod postgres;
@@ -42,6 +45,30 @@ use std::time::Duration;
 /// How long anything that must happen may take before a test fails. Generous: machines are slow at times, and a passing
 /// test never waits for it.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Work beside the test, which ends with it.
+#[derive(Debug)]
+pub struct Beside<T>(tokio::task::JoinSet<T>);
+
+impl<T: Send + 'static> Beside<T> {
+    /// Begins it.
+    pub fn begin(work: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut set = tokio::task::JoinSet::new();
+        set.spawn(work);
+        Self(set)
+    }
+
+    /// What it came to.
+    ///
+    /// # Errors
+    /// When it panicked.
+    ///
+    /// # Panics
+    /// Never: it was begun once, and is waited for once.
+    pub async fn done(mut self) -> anyhow::Result<T> {
+        Ok(self.0.join_next().await.expect("it was begun")?)
+    }
+}
 
 /// Seconds since 1970, for the claims of tokens.
 #[must_use]

@@ -2,6 +2,7 @@
 
 mod bombs;
 mod brokers;
+mod carried;
 mod changes;
 mod connections;
 mod control;

@@ -163,7 +163,20 @@ impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for StrictJ
 /// # Errors
 /// When its type is another, or it is larger, or the client went away.
 pub async fn json_body(request: Request, bytes_max: usize) -> Result<bytes::Bytes, ApiProblem> {
-    require_json(request.headers())?;
+    require(request.headers(), &["application/json"])?;
+    whole_body(request, bytes_max).await
+}
+
+/// Reads a body of lines of JSON that has at most so many bytes.
+///
+/// # Errors
+/// When it says it is something else, has more bytes, or breaks off.
+pub async fn json_lines_body(request: Request, bytes_max: usize) -> Result<bytes::Bytes, ApiProblem> {
+    require(request.headers(), &["application/x-ndjson", "application/json"])?;
+    whole_body(request, bytes_max).await
+}
+
+async fn whole_body(request: Request, bytes_max: usize) -> Result<bytes::Bytes, ApiProblem> {
     let too_large = || {
         let detail = format!("The body has more than {bytes_max} bytes.");
         ApiProblem::from(Problem::new(ErrorCode::MessageTooLarge, detail))
@@ -179,13 +192,13 @@ pub async fn json_body(request: Request, bytes_max: usize) -> Result<bytes::Byte
     }
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), ApiProblem> {
+fn require(headers: &HeaderMap, accepted: &[&str]) -> Result<(), ApiProblem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = value.split(';').next().unwrap_or_default().trim();
-    if media.eq_ignore_ascii_case("application/json") {
+    if accepted.iter().any(|accepted| media.eq_ignore_ascii_case(accepted)) {
         return Ok(());
     }
-    let detail = "The body is read as JSON only: send it with `Content-Type: application/json`.";
+    let detail = format!("The body is read as JSON only: send it with `Content-Type: {}`.", accepted[0]);
     Err(Problem::new(ErrorCode::UnsupportedMediaType, detail).into())
 }
 
@@ -352,7 +365,7 @@ mod tests {
             ("", false),
         ] {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
-            assert_eq!(require_json(&headers).is_ok(), good, "{value}");
+            assert_eq!(require(&headers, &["application/json"]).is_ok(), good, "{value}");
         }
     }
 }

@@ -8,10 +8,13 @@
 //! is asked. Each round does a bounded part of each. Several commands may be in flight; those of one channel are handed
 //! to the broker in the order in which they came. Between commands the task holds nothing but its session.
 
+mod carried;
 mod commands;
+mod ending;
 mod events;
 mod heartbeat;
 mod limits;
+mod opening;
 mod orders;
 mod presence;
 mod tokens;
@@ -38,7 +41,7 @@ use crate::directory::{AppEntry, ConnectionPermit};
 use crate::error::NodeError;
 use crate::ingress;
 use crate::node::{Handshake, MOVE_WITHIN_MS, Node};
-use crate::outbox::{CORKED_BYTES_MAX, Flushed, Freed, Manner, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
+use crate::outbox::{CORKED_BYTES_MAX, Flushed, Manner, Outbox, PUSH_BYTES_MAX, Signal, Signals, Ticket};
 use crate::session::{Session, Verdict};
 use crate::stats::AppStats;
 use crate::token::VerifiedToken;
@@ -49,8 +52,6 @@ use crate::turn;
 const INFLIGHT_MAX: usize = 64;
 /// Rounds of one poll before other tasks have their turn.
 const ROUNDS: usize = 8;
-/// How long a closing link may take.
-const CLOSE_WITHIN_S: u32 = 5;
 /// WebSocket: going well, RFC 6455 §7.4.1.
 const NORMAL: u16 = 1000;
 
@@ -80,7 +81,7 @@ pub(crate) fn serve<R: Reader>(
         catch_up: false,
         retrying: false,
         failures: 0,
-        parting: false,
+        parting: Parting::No,
         poured: false,
         gives_way: false,
         commands: 0,
@@ -107,7 +108,7 @@ enum Done {
     /// The wait after a failed read is over.
     Retry,
     /// A page for a subscription; `id` is the subscribe command's, if it is not answered yet.
-    Page { ticket: Ticket, opening: Option<Box<commands::Opening>>, page: Result<Page, BrokerError> },
+    Page { ticket: Ticket, opening: Option<Box<opening::Opening>>, page: Result<Page, BrokerError> },
 }
 
 type Inflight = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -120,6 +121,16 @@ enum Phase {
         until_s: u32,
     },
     Ended,
+}
+
+/// Whether nothing more is read, and what becomes of the connection once what was begun is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    No,
+    /// It ends, because the node goes away.
+    Moves,
+    /// The client takes a ticket, and goes on with its next request.
+    Pauses,
 }
 
 /// What is remembered until `connect`.
@@ -152,8 +163,7 @@ struct Connection {
     retrying: bool,
     /// How many failed in a row.
     failures: u8,
-    /// The node goes away: nothing more is read, and when what was begun is answered, it ends.
-    parting: bool,
+    parting: Parting,
     /// What waits by policy had its turn since the last page.
     poured: bool,
     /// Others have their turn before this client is read again.
@@ -175,13 +185,20 @@ struct Connection {
 
 impl Connection {
     fn start(&mut self) {
-        AppStats::add(&self.entry.stats.connects, 1);
+        let ticket = self.arriving.as_mut().and_then(|arriving| arriving.handshake.ticket.take());
+        self.node.links.opened(self.outbox.wire());
+        if ticket.is_none() {
+            AppStats::add(&self.entry.stats.connects, 1);
+        }
         // Something may have changed between admission and registration.
         self.outbox.signal(Signal::Recheck);
         let within = u32::try_from(self.node.options.connect_within.as_secs()).unwrap_or(u32::MAX / 2);
         self.outbox.tick_at(self.heard_s.saturating_add(within));
         if self.node.is_draining() {
             self.outbox.signal(Signal::Drain);
+        }
+        if let Some(ticket) = ticket {
+            self.come_along(*ticket);
         }
     }
 
@@ -198,10 +215,14 @@ impl Connection {
             if let Some(code) = self.close_with.take() {
                 self.close(reader, code);
             }
-            if self.parting && self.phase == Phase::Open && self.inflight.is_empty() && self.backlog.is_empty() {
+            let is_done = self.phase == Phase::Open && self.inflight.is_empty() && self.backlog.is_empty();
+            if self.parting != Parting::No && is_done {
                 // What was published by the last commands reaches its publisher too.
                 self.node.hub.run_ready();
-                self.close(reader, ErrorCode::Moving);
+                match self.parting {
+                    Parting::Pauses => self.pause(),
+                    Parting::Moves | Parting::No => self.close(reader, ErrorCode::Moving),
+                }
                 // Another round: nothing was read while it parted, and the peer's goodbye must be seen.
                 moved = true;
             }
@@ -250,7 +271,9 @@ impl Connection {
         if signals.has(Signal::Drain) {
             self.ask_to_move(reader);
         }
-        self.parting |= signals.has(Signal::Part);
+        if signals.has(Signal::Part) && self.parting == Parting::No {
+            self.parting = Parting::Moves;
+        }
         if signals.has(Signal::Cut) {
             self.phase = Phase::Ended;
         }
@@ -349,7 +372,7 @@ impl Connection {
 
     fn poll_input<R: Reader>(&mut self, reader: &mut R, context: &mut Context<'_>) -> bool {
         let keeps_up = || self.backlog.is_empty() && !self.is_busy();
-        if self.phase == Phase::Ended || (self.phase == Phase::Open && (self.parting || !keeps_up())) {
+        if self.phase == Phase::Ended || (self.phase == Phase::Open && (self.parting != Parting::No || !keeps_up())) {
             return false;
         }
         let app = self.entry.id();
@@ -358,7 +381,7 @@ impl Connection {
             return false;
         }
         let (mut pongs, mut bytes) = (Vec::new(), 0);
-        let mut goodbye = false;
+        let (mut goodbye, mut pause) = (false, false);
         let polled = reader.poll_receive(context, &mut |inbound| match inbound {
             Inbound::Text(text) => {
                 bytes += text.len();
@@ -369,7 +392,11 @@ impl Connection {
             Inbound::Ping(payload) => pongs = vec![payload.to_vec()],
             Inbound::Pong => self.on_pong(),
             Inbound::Close => goodbye = true,
+            Inbound::Pause => pause = true,
         });
+        if pause && self.parting == Parting::No {
+            self.parting = Parting::Pauses;
+        }
         match polled {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
@@ -429,6 +456,9 @@ impl Connection {
             self.run(command);
             moved = true;
         }
+        if self.parting == Parting::Pauses && self.inflight.is_empty() {
+            moved |= self.refuse_rest();
+        }
         if self.backlog.is_empty() {
             self.backlog = VecDeque::new();
         }
@@ -442,6 +472,9 @@ impl Connection {
 
     /// Bytes as they go to the transport.
     fn say(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         self.replies_bytes += bytes.len();
         self.replies.push(bytes);
     }
@@ -474,58 +507,5 @@ impl Connection {
             // What waits would never be read: end at once.
             self.phase = Phase::Ended;
         }
-    }
-
-    /// Ends the connection with a reason a client can act on.
-    fn close(&mut self, reader: &impl Reader, code: ErrorCode) {
-        if self.phase == Phase::Open && presence::ends_with(code) {
-            self.node.leave_everywhere(self.outbox.id(), self.generation());
-        }
-        self.say_goodbye(reader, Ending::Code(code), code.close(), code.as_str());
-    }
-
-    fn say_goodbye(&mut self, reader: &impl Reader, ending: Ending, status: u16, reason: &str) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        self.ending = ending;
-        let replies = self.take_replies();
-        self.outbox.send(&replies);
-        self.outbox.send(&[reader.close_frame(status, reason)]);
-        let until_s = self.node.second().saturating_add(CLOSE_WITHIN_S);
-        self.phase = Phase::Closing { until_s };
-        self.inflight.clear();
-        self.backlog.clear();
-        self.leave_all();
-        self.outbox.tick_at(until_s);
-    }
-
-    /// A place in the outbox is free again.
-    fn let_go(&self, freed: &Freed) {
-        self.node.hub.leave(&freed.channel, freed.member);
-        if freed.watched {
-            self.node.watches.unwatch(freed.channel.key(), &self.outbox);
-        }
-    }
-
-    fn leave_all(&mut self) {
-        let subscriptions = self.session.subscriptions();
-        self.node.lose_client(self.outbox.id(), self.generation());
-        for freed in self.outbox.free_all() {
-            self.let_go(&freed);
-        }
-        AppStats::sub(&self.entry.stats.subscriptions, subscriptions);
-        self.session = Session::default();
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // Also when the task panicked or was aborted: places, counts and the registry are given back.
-        self.tell_disconnected();
-        self.leave_all();
-        self.entry.stats.ended(self.ending);
-        self.outbox.end();
-        self.entry.registry.remove(&self.outbox);
     }
 }

@@ -17,6 +17,7 @@ use fanfare_core::{
 use fanfare_protocol::native;
 
 use crate::bus::{Order, Whom};
+use crate::carried::CarriedRates;
 use crate::decisions::{Asking, Decisions, Room};
 use crate::error::NodeError;
 use crate::events::Events;
@@ -54,6 +55,8 @@ pub(crate) struct AppEntry {
     pub(crate) stats: AppStats,
     pub(crate) usage: Usage,
     pub(crate) publishes: SharedBucket,
+    /// Rates of clients that come by one request after the other.
+    pub(crate) carried: CarriedRates,
     connects: SharedBucket,
     /// What waits for its connections together.
     pub(crate) budget: Arc<Budget>,
@@ -235,6 +238,7 @@ impl AppEntry {
             publishes: SharedBucket::default(),
             connects: SharedBucket::default(),
             budget: Arc::new(budget),
+            carried: CarriedRates::default(),
             counted: std::array::from_fn(|_| AtomicU64::new(0)),
             requests: Mutex::default(),
             registry: Registry::default(),
@@ -288,6 +292,7 @@ impl AppEntry {
         self.usage.seen(Limit::ConnectRate, connects.saturating_sub(before.0));
         self.usage.seen(Limit::PublishApp, published.saturating_sub(before.1));
         self.usage.tick(second, unix_ms, &app.limits, &self.stats);
+        self.carried.sweep(second);
     }
 
     /// Counts a request of a key, or of a token of this signer.
@@ -309,8 +314,12 @@ impl AppEntry {
         Ok(left)
     }
 
-    /// Lets a connection in, or says which limit refuses it.
-    pub(crate) fn admit(self: &Arc<Self>, now: Duration, place: Place) -> Result<ConnectionPermit, NodeError> {
+    /// Lets a connection in, one that is new at that moment or goes on, or says which limit refuses it.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        new_at: Option<Duration>,
+        place: Place,
+    ) -> Result<ConnectionPermit, NodeError> {
         let app = self.peek();
         if app.status.blocks(Block::Connect) {
             return Err(NodeError::Refused(Refusal::Tenant));
@@ -325,6 +334,7 @@ impl AppEntry {
         }
         // From here on the count is given back when the permit goes.
         let permit = ConnectionPermit { entry: Arc::clone(self), _place: place };
+        let Some(now) = new_at else { return Ok(permit) };
         let rate = app.limits.get(Limit::ConnectRate);
         self.connects.draw(now, rate, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::ConnectRate,

@@ -15,6 +15,7 @@ mod admission;
 pub mod broker;
 pub mod bus;
 pub mod caller;
+mod carried;
 pub mod chance;
 pub mod clock;
 pub mod connection;
@@ -50,10 +51,10 @@ pub use directory::{ConnectionPermit, Directory};
 pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
-    AppMetrics, Backend, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionDetail, ConnectionInfo,
-    ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage, HistoryQuery,
-    HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota, RevocationLog,
-    SubscriptionPlace,
+    AppMetrics, Backend, Beside, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionDetail,
+    ConnectionInfo, ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage,
+    HistoryQuery, HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota,
+    RevocationLog, SubscriptionPlace,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

@@ -1,8 +1,10 @@
 //! The node: every operation of REST and of sockets comes through here, in the order authorize → limit → validate →
 //! broker.
 
+mod beside;
 mod channels;
 mod connections;
+mod doors;
 mod drain;
 mod events;
 mod figures;
@@ -47,13 +49,15 @@ use crate::outbox::{Outbox, Wire};
 use crate::presence::{BATCH, Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
 use crate::reads::Reads;
 use crate::stats::AppStats;
-use crate::ticket::TicketKeys;
+use crate::ticket::{ResumeTicket, TicketKeys};
 use crate::token::{self, Claims};
 use crate::transport::{Reader, Sink};
 use crate::turn;
 
+pub use beside::Beside;
 pub use channels::{ChannelInfo, ChannelsPage, ChannelsQuery};
 pub use connections::{ConnectionDetail, ConnectionInfo, ConnectionsQuery, SubscriptionPlace};
+use doors::Links;
 pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
 pub(crate) use events::{Asked, by, refused};
@@ -115,6 +119,7 @@ pub struct Node {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) population: Population,
     admission: Admission,
+    pub(crate) links: Links,
     pub(crate) chance: Chance,
     revocations: OnceLock<Arc<dyn RevocationLog>>,
     position_key: PositionKey,
@@ -138,6 +143,8 @@ pub struct Handshake {
     pub token: Option<String>,
     /// What was agreed on how messages are encoded.
     pub wire: Wire,
+    /// What the client carries, where it goes on with that instead of a `connect`; from [`Node::admit_ticket`].
+    pub ticket: Option<Box<ResumeTicket<'static>>>,
 }
 
 /// What became of a publish.
@@ -220,6 +227,7 @@ impl Node {
             clock,
             population: Population::default(),
             admission: Admission::default(),
+            links: Links::default(),
             revocations: OnceLock::new(),
             position_key,
             ticket_keys,
@@ -446,34 +454,6 @@ impl Node {
                 format!("The token would not be valid: {error}."),
             )))
         })
-    }
-
-    /// Lets a WebSocket in before its handshake is answered, or says why not.
-    ///
-    /// # Errors
-    /// When the app, a limit, the origin or the node's state refuses.
-    pub fn admit_connection(&self, app: &Arc<App>, handshake: &Handshake) -> Result<ConnectionPermit, NodeError> {
-        if self.draining.is_cancelled() {
-            return Err(NodeError::Draining);
-        }
-        let entry = self.directory.find(app.id)?;
-        let current = entry.peek();
-        if let Some(origin) = &handshake.origin
-            && !self.admits_origin(&current, origin)
-        {
-            return self.counted(&entry, Err(NodeError::Origin(origin.chars().take(200).collect())));
-        }
-        if self.pressure() >= Pressure::High {
-            return self.counted(&entry, Err(NodeError::Overloaded));
-        }
-        let now = self.clock.monotonic();
-        let place = self.population.enter(self.options.connections_max)?;
-        let permit = self.counted(&entry, entry.admit(now, place))?;
-        // Last: what an app's own limits refuse takes no place from others. The token is looked at only after this.
-        self.admission
-            .admit(now, self.options.connect_rate, self.chance.next())
-            .map_err(|retry_after_ms| NodeError::Paced { retry_after_ms })?;
-        Ok(permit)
     }
 
     /// Whether pages of this origin may connect to an app, and read its answers.

@@ -6,6 +6,7 @@
 //! their channel says otherwise (`waiting.rs`).
 
 mod budget;
+mod carried;
 mod delivery;
 mod outside;
 mod pace;
@@ -24,19 +25,19 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use fanfare_core::id::ConnectionId;
-use fanfare_core::{ChannelName, Message, Position, SlowPolicy, Subject};
+use fanfare_core::{ChannelName, Message, Position, Subject};
 use fanfare_protocol::Frame;
 use futures_util::task::AtomicWaker;
 
 use crate::hub::Channel;
-use crate::subscription::{Push, Subscription, Turned};
+use crate::subscription::{Push, Subscription};
 use crate::transport::Sink;
 use crate::turn;
 
 pub(crate) use budget::Budget;
 use budget::Locked;
 pub use delivery::{Delivery, Wire};
-pub(crate) use page::{Ticket, Turn, Wanted};
+pub(crate) use page::{Ticket, Turn};
 use presence::Watching;
 pub(crate) use presence::{Members, PresencePush, Tidings, Told, Wants, Watched};
 pub(crate) use signal::{Signal, Signals};
@@ -90,6 +91,8 @@ struct State {
     corked: bool,
     /// What waits by policy; `None` for whoever keeps up.
     rare: Option<Box<Rare>>,
+    /// What goes into the client's tickets, where it carries its subscriptions itself.
+    carried: Option<Box<carried::Carried>>,
 }
 
 /// What one push or page did.
@@ -133,6 +136,7 @@ impl Outbox {
                 orders: None,
                 corked: false,
                 rare: None,
+                carried: None,
             }),
         })
     }
@@ -258,6 +262,9 @@ impl Outbox {
             blocked |= state.write(&joined[..part.len()], |index| part[index].clone());
         }
         blocked |= state.uncork();
+        if self.wire == Wire::Stream && !frames.is_empty() {
+            blocked |= state.write_place();
+        }
         let queued = state.queued;
         drop(state);
         if blocked {
@@ -274,7 +281,8 @@ impl Outbox {
         }
         let mut state = self.state();
         let first = !state.corked;
-        if state.sink.is_none() || (first && state.queued > 0) {
+        // A ticket follows at once, and would be another's behind what joins the queue later.
+        if self.wire == Wire::Stream || state.sink.is_none() || (first && state.queued > 0) {
             return false;
         }
         state.corked = true;
@@ -338,29 +346,14 @@ impl Outbox {
     pub(crate) fn free_slot(&self, slot: u32) -> Option<Freed> {
         let mut state = self.state();
         let taken = state.slots.get_mut(slot as usize)?.take()?;
+        if let Some(carried) = &mut state.carried {
+            carried.forget(slot);
+        }
         state.forget(slot);
         while matches!(state.slots.last(), Some(None)) {
             state.slots.pop();
         }
         Some((*taken).freed())
-    }
-
-    /// Forgets what a subscription held, because a page is about to be read for it. Answers nothing when one is being
-    /// read already.
-    pub(crate) fn reading(&self, slot: u32) -> Option<Ticket> {
-        let mut state = self.state();
-        let ticket = state.ticket(slot);
-        let taken = state.slots.get_mut(slot as usize)?.as_mut().filter(|taken| taken.reading.is_none())?;
-        taken.reading = Some(ticket.read);
-        taken.cursor.reading();
-        Some(ticket)
-    }
-
-    /// A read has failed: another may be made.
-    pub(crate) fn not_read(&self, ticket: Ticket) {
-        if let Some(taken) = self.state().waiting_for(ticket) {
-            taken.reading = None;
-        }
     }
 
     /// The channel of the subscription that waits for this read; `None` when it ended meanwhile.
@@ -383,64 +376,6 @@ impl Outbox {
     /// How many bytes wait in the queue.
     pub(crate) fn waiting(&self) -> usize {
         self.state().queued
-    }
-
-    /// A page for a subscription: first what `announce` says of it, then its messages and those held, as one write.
-    /// Answers what was written, and whether another page is needed.
-    pub(crate) fn open(
-        &self,
-        ticket: Ticket,
-        turn: &Turn<'_>,
-        announce: impl FnOnce(&Turned<Arc<Delivery>>) -> Option<Frame>,
-    ) -> (Wrote, bool) {
-        let mut state = self.state();
-        let id = state.id;
-        let Some(taken) = state.waiting_for(ticket) else { return (Wrote::default(), false) };
-        taken.reading = None;
-        if let Some(position) = turn.place {
-            taken.cursor.place(position);
-        }
-        let wrap = |message: &Arc<Message>| Arc::new(Delivery::read(Arc::clone(message), turn.accepted));
-        let mut turned = taken.cursor.page(turn.page, wrap);
-        let (channel, Manner { echo, slow, .. }) = (Arc::clone(&taken.channel), taken.manner);
-        if turn.catches_up && slow == SlowPolicy::Conflate {
-            turned.deliver = waiting::conflated(&channel, turned.deliver);
-        }
-        let announced = announce(&turned).map(|frame| self.wire.own(&frame));
-        let shown = turned.deliver.iter().filter(|delivery| !is_left_out(id, &delivery.message, echo));
-        let mut wrote = Wrote::default();
-        let shown = shown.map(|delivery| {
-            let frame = delivery.bytes(channel.name(), self.wire).clone();
-            wrote.messages += 1;
-            wrote.bytes += frame.len() as u64;
-            frame
-        });
-        let frames: Vec<Bytes> = announced.into_iter().chain(shown).collect();
-        let mut blocked = false;
-        for part in frames.chunks(JOINED_MAX) {
-            let joined: Vec<&[u8]> = part.iter().map(|frame| &frame[..]).collect();
-            blocked |= state.write(&joined, |index| part[index].clone());
-        }
-        state.sent(turn.accepted, wrote.messages);
-        if self.wire.tells_places() {
-            blocked |= state.write_place();
-        }
-        drop(state);
-        if blocked {
-            self.signal(Signal::Blocked);
-        }
-        (wrote, turned.again)
-    }
-
-    /// The subscriptions that are not live: each wants a page, after what waits for it by policy.
-    pub(crate) fn wanting(&self) -> Vec<Wanted> {
-        let state = self.state();
-        let behind = state.slots.iter().enumerate().filter_map(|(slot, taken)| {
-            let taken = taken.as_ref().filter(|taken| !taken.cursor.is_live())?;
-            let slot = u32::try_from(slot).ok().filter(|slot| !state.keeps(*slot))?;
-            Some(Wanted { slot, channel: Arc::clone(&taken.channel), position: taken.cursor.position() })
-        });
-        behind.collect()
     }
 
     /// Frees every place and says what they held.
@@ -533,18 +468,6 @@ impl State {
         }
         self.flush();
         self.queued > 0 || self.sink.is_none()
-    }
-
-    /// Says where the subscriptions stand. Answers as [`State::write`] does.
-    fn write_place(&mut self) -> bool {
-        let Self { sink: Some(sink), slots, rare, .. } = self else { return false };
-        // A cursor is past what waits by policy, and a client that came back from there would never have it.
-        let mut told = slots.iter().enumerate().filter_map(|(index, slot)| {
-            let slot = slot.as_deref()?;
-            let place = Self::stands(rare.as_deref(), index).unwrap_or_else(|| slot.cursor.position());
-            (place != NOWHERE).then(|| (slot.channel.key(), place))
-        });
-        sink.place(&mut told).is_some_and(|place| self.write(&[&place], |_| place.clone()))
     }
 
     fn flush(&mut self) {

@@ -2,9 +2,10 @@
 
 mod held;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fanfare_core::id::ConnectionId;
 use fanfare_core::permission::{ClientSubject, decide};
 use fanfare_core::problem::Problem;
 use fanfare_core::{App, Block, Ceiling, ChannelName, ErrorCode, Key, Limit, Operation, Refusal, Signer, Subject};
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::error::NodeError;
 use crate::limiter::Bucket;
-use crate::ticket::TicketError;
+use crate::ticket::{ResumeTicket, TicketError, TokenSaid};
 use crate::token::VerifiedToken;
 
 pub use held::Held;
@@ -28,13 +29,22 @@ const NEAR_EVERY_S: u32 = 60;
 #[derive(Debug, Default)]
 pub struct Session {
     connected: Option<Box<Connected>>,
-    publishes: Bucket,
-    commands: Bucket,
+    rates: Rates,
     /// Sorted by name.
     subscriptions: Vec<(ChannelName, u32)>,
     /// Tokens of single subscriptions, where there are any.
     held: Option<Box<held::HeldTokens>>,
 }
+
+/// What a client has used of the rates of its connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    publishes: Bucket,
+    commands: Bucket,
+}
+
+/// The rates of a client that comes by one request after the other, or several at once.
+pub type SharedRates = Arc<Mutex<Rates>>;
 
 /// Who is connected.
 #[derive(Debug)]
@@ -49,6 +59,8 @@ struct Connected {
     tell_ms: u64,
     /// What the client was told of limits; `None` for nearly all.
     told: Option<Box<Told>>,
+    /// Where its rates are counted, when not here.
+    shared: Option<SharedRates>,
 }
 
 /// How much of a limit of the connection is used; of a rate, how much of what may come at once.
@@ -99,25 +111,62 @@ impl Session {
             }
             (_, Some(_)) => {}
         }
-        let own = self.connected.as_ref().map(|connected| &connected.subject);
-        let (bucket, limit) = match command {
-            CommandKind::Publish(_) => (&mut self.publishes, Limit::PublishConnection),
+        let limit = match command {
+            CommandKind::Publish(_) => Limit::PublishConnection,
             CommandKind::Connect(_)
             | CommandKind::Refresh(_)
             | CommandKind::Subscribe(_)
             | CommandKind::Unsubscribe { .. }
             | CommandKind::Presence(_)
             | CommandKind::History(_)
-            | CommandKind::Ping => (&mut self.commands, Limit::CommandRate),
+            | CommandKind::Ping => Limit::CommandRate,
         };
+        self.draw(app, now, (limit, 1)).map(Some)
+    }
+
+    /// Draws so many from a rate of the connection.
+    pub(crate) fn draw(&mut self, app: &App, now: Duration, (limit, count): (Limit, u64)) -> Result<Near, NodeError> {
+        let own = self.connected.as_ref().map(|connected| &connected.subject);
         let value = own.map_or_else(|| app.limits.get(limit), |subject| subject.limit(&app.limits, limit));
-        let drawn = bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
+        let draw = |rates: &mut Rates| match limit {
+            Limit::PublishConnection => rates.publishes.draw(now, value, count),
+            _ => rates.commands.draw(now, value, count),
+        };
+        let shared = self.connected.as_ref().and_then(|connected| connected.shared.as_ref());
+        let drawn = match shared {
+            Some(shared) => draw(&mut shared.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => draw(&mut self.rates),
+        };
+        let left = drawn.map_err(|exceeded| NodeError::Rate {
             limit,
             max: value.max,
             retry_after_ms: exceeded.retry_after_ms,
         })?;
         let max = value.burst.max(1);
-        Ok(Some(Near { limit, used: max.saturating_sub(drawn.remaining), max }))
+        Ok(Near { limit, used: max.saturating_sub(left.remaining), max })
+    }
+
+    /// Counts the rates of the connection there, from now on.
+    pub(crate) fn share(&mut self, rates: SharedRates) {
+        if let Some(connected) = &mut self.connected {
+            connected.shared = Some(rates);
+        }
+    }
+
+    /// What a ticket says of the client, its subscriptions left out. `None` before it is connected.
+    pub(crate) fn ticket(&self, connection: ConnectionId, now_ms: u64) -> Option<ResumeTicket<'_>> {
+        let connected = self.connected.as_ref()?;
+        let (client, info) = (said_by(&connected.subject), connected.info.as_deref().map(|info| &**info));
+        let token = client
+            .zip(connected.expires_ms)
+            .map(|((signer, client), expires_ms)| TokenSaid::by(signer, client, expires_ms, info));
+        let held = self.held.iter().flat_map(|held| held.all()).filter_map(|(channel, held)| {
+            let (signer, client) = said_by(held.subject())?;
+            Some((channel.as_str().into(), TokenSaid::by(signer, client, held.expires_ms(), None)))
+        });
+        let tell_ms = Some(connected.tell_ms).filter(|tell_ms| *tell_ms != u64::MAX);
+        let ticket = ResumeTicket::about(connection, connected.generation, now_ms, token);
+        Some(ResumeTicket { held: held.collect(), tell_ms, ..ticket })
     }
 
     /// The session starts, with a token or without; `generation` tells it from earlier ones of the same connection.
@@ -132,8 +181,8 @@ impl Session {
         };
         let subject = Arc::new(Subject::Client(Box::new(subject)));
         let info = info.map(Box::new);
-        let (tell_ms, told) = (u64::MAX, None);
-        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info, tell_ms, told }));
+        let (tell_ms, told, shared) = (u64::MAX, None, None);
+        self.connected = Some(Box::new(Connected { subject, expires_ms, generation, info, tell_ms, told, shared }));
         Ok(())
     }
 
@@ -200,6 +249,30 @@ impl Session {
     /// A subscription has a token of its own from now on.
     pub fn hold(&mut self, channel: ChannelName, held: Held) {
         self.held.get_or_insert_default().insert(channel, held);
+    }
+
+    /// A subscription goes on with the token of its own that a ticket says, judged as after a change of the app.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn hold_again(
+        &mut self,
+        app: &App,
+        channel: ChannelName,
+        token: VerifiedToken,
+        now_ms: u64,
+    ) -> Result<(), Box<Problem>> {
+        let mut held = self.channel_token(token).map_err(|error| Box::new(error.problem()))?;
+        held.recheck(app, &channel, now_ms)?;
+        self.hold(channel, held);
+        Ok(())
+    }
+
+    /// A subscription that is not made needs no token of its own.
+    pub(crate) fn release(&mut self, channel: &ChannelName) {
+        if let Some(held) = &mut self.held {
+            held.remove(channel);
+        }
     }
 
     /// The token of a subscription, if it has one of its own.
@@ -364,6 +437,14 @@ fn is_revoked(app: &App, subject: &Subject) -> bool {
     match subject {
         Subject::Client(client) => app.revocations.of(client).is_some(),
         Subject::Key { .. } | Subject::Inspector(_) => false,
+    }
+}
+
+/// A client with a token, and who signed that.
+fn said_by(subject: &Subject) -> Option<(Signer, &ClientSubject)> {
+    match subject {
+        Subject::Client(client) => client.ceiling.as_ref().map(|ceiling| (ceiling.signer, &**client)),
+        Subject::Key { .. } | Subject::Inspector(_) => None,
     }
 }
 

@@ -32,6 +32,8 @@ use crate::token::VerifiedToken;
 
 /// The longest ticket, in bytes of its text.
 pub const TICKET_BYTES_MAX: usize = 16 * 1024;
+/// The most that a ticket says, in bytes before it is sealed.
+pub(crate) const PLAIN_BYTES_MAX: usize = TICKET_BYTES_MAX / 4 * 3 - 1 - NONCE_LEN - TAG_LEN;
 /// How long a ticket of a client without a token holds: as long as anybody could come anew, but not for ever.
 pub const ANONYMOUS_MS: u64 = 2 * 3_600_000;
 
@@ -67,6 +69,19 @@ pub struct ResumeTicket<'a> {
     /// Its subscriptions, where no connection holds them.
     #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<Place>,
+    /// Those of them that are told of presence, and for each a number that stands for the page it was told last.
+    #[serde(rename = "w", default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<(Box<str>, u64)>,
+    /// Those of them whose channel's settings have subscribers counted, and for each a number that stands for what it was
+    /// told last.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<(Box<str>, u64)>,
+    /// Those of them that have a token of their own.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<(Box<str>, TokenSaid<'a>)>,
+    /// When the client is to be told that its token expires; `None` once it was.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub tell_ms: Option<u64>,
 }
 
 /// What a token said. What is added to a token is added here: destructuring in [`TokenSaid::of`] breaks otherwise.
@@ -173,13 +188,20 @@ impl TicketKeys {
     /// When too much stands in it.
     pub fn seal(&self, app: AppId, ticket: &ResumeTicket<'_>, chance: &Chance) -> Result<String, TicketError> {
         let plain = serde_json::to_vec(ticket).map_err(|_| TicketError::Version)?;
-        let length = 1 + NONCE_LEN + plain.len() + TAG_LEN;
-        if base64::encoded_len(length, false).is_none_or(|length| length > TICKET_BYTES_MAX) {
+        self.seal_plain(app, &plain, chance)
+    }
+
+    /// The text of a ticket that was written out before.
+    ///
+    /// # Errors
+    /// When too much stands in it.
+    pub(crate) fn seal_plain(&self, app: AppId, plain: &[u8], chance: &Chance) -> Result<String, TicketError> {
+        if plain.len() > PLAIN_BYTES_MAX {
             return Err(TicketError::TooLong);
         }
         let (number, key) = self.keys().next().expect("a ring has a key");
         let nonce: [u8; NONCE_LEN] = chance.next();
-        let payload = Payload { msg: &plain, aad: &bound_to(app, number) };
+        let payload = Payload { msg: plain, aad: &bound_to(app, number) };
         let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).expect("tickets are below the cipher's bound");
         Ok(URL_SAFE_NO_PAD.encode([&[number], &nonce[..], &sealed].concat()))
     }
@@ -219,7 +241,18 @@ impl<'a> ResumeTicket<'a> {
     /// The ticket of a connection whose client has shown this token, or none.
     #[must_use]
     pub fn of(connection: ConnectionId, generation: u64, issued_ms: u64, token: Option<&'a VerifiedToken>) -> Self {
-        Self { connection, generation, issued_ms, token: token.map(TokenSaid::of), places: Vec::new() }
+        Self::about(connection, generation, issued_ms, token.map(TokenSaid::of))
+    }
+
+    /// The ticket of a connection whose token said this.
+    pub(crate) fn about(
+        connection: ConnectionId,
+        generation: u64,
+        issued_ms: u64,
+        token: Option<TokenSaid<'a>>,
+    ) -> Self {
+        let (places, watched, counted, held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { connection, generation, issued_ms, token, places, watched, counted, held, tell_ms: None }
     }
 
     /// The user, where there is one.
@@ -253,6 +286,16 @@ impl<'a> ResumeTicket<'a> {
         self.token.as_ref().map(TokenSaid::token).transpose()
     }
 
+    /// What the token behind it said, for a client that goes on from one request to the next. As on a live connection, one
+    /// that has expired is borne for a while, in which the client can bring another.
+    ///
+    /// # Errors
+    /// When that is over too.
+    pub(crate) fn carries(&self, now_ms: u64) -> Result<Option<VerifiedToken>, TicketError> {
+        self.ended(now_ms, EXPIRY_GRACE_MS)?;
+        self.token.as_ref().map(TokenSaid::token).transpose()
+    }
+
     fn ended(&self, now_ms: u64, grace_ms: u64) -> Result<(), TicketError> {
         let ends_ms = self.ends_ms().saturating_add(grace_ms);
         if now_ms >= ends_ms { Err(TicketError::Expired { seconds: (now_ms - ends_ms) / 1_000 }) } else { Ok(()) }
@@ -260,24 +303,29 @@ impl<'a> ResumeTicket<'a> {
 }
 
 impl<'a> TokenSaid<'a> {
-    fn of(token: &'a VerifiedToken) -> Self {
+    pub(crate) fn of(token: &'a VerifiedToken) -> Self {
         let VerifiedToken { subject, expires_ms, signer, info } = token;
+        Self::by(*signer, subject, *expires_ms, info.as_deref())
+    }
+
+    /// What a token of this signer said.
+    pub(crate) fn by(signer: Signer, subject: &'a ClientSubject, expires_ms: u64, info: Option<&'a RawValue>) -> Self {
         // The ceiling is the signer's, and looked up again.
         let ClientSubject { sub, roles, capabilities, ceiling: _, claims, marks, limits, meta } = subject;
         let Marks { id, issued_ms, labels } = marks;
-        let (key, issuer) = match *signer {
+        let (key, issuer) = match signer {
             Signer::Key(key) => (Some(key), None),
             Signer::Issuer(issuer) => (None, Some(issuer)),
         };
         Self {
-            expires_ms: *expires_ms,
+            expires_ms,
             key,
             issuer,
             sub: sub.as_deref().map(Cow::Borrowed),
             roles: Cow::Borrowed(roles),
             capabilities: capabilities.as_ref().map(Cow::Borrowed),
             claims: Cow::Borrowed(claims),
-            info: info.as_deref().map(Cow::Borrowed),
+            info: info.map(Cow::Borrowed),
             meta: meta.as_deref().map(Cow::Borrowed),
             limits: limits.as_deref().map(Cow::Borrowed),
             id: id.as_deref().map(Cow::Borrowed),
@@ -286,7 +334,7 @@ impl<'a> TokenSaid<'a> {
         }
     }
 
-    fn token(&self) -> Result<VerifiedToken, TicketError> {
+    pub(crate) fn token(&self) -> Result<VerifiedToken, TicketError> {
         let signer = self.key.map(Signer::Key).or(self.issuer.map(Signer::Issuer)).ok_or(TicketError::Version)?;
         let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(Box::from);
         let marks =

@@ -22,6 +22,8 @@ pub enum Inbound<'a> {
     Pong,
     /// The client says goodbye.
     Close,
+    /// The client takes what there is and goes with a ticket, to be back with it.
+    Pause,
 }
 
 /// Why nothing more will come.
@@ -90,6 +92,12 @@ pub trait Sink: Send + 'static {
     fn place(&mut self, places: &mut dyn Iterator<Item = (&ChannelKey, Position)>) -> Option<Bytes> {
         let _ = places;
         None
+    }
+
+    /// Takes the rest of what was written and refused, whatever it weighs: nothing follows. Called only where
+    /// [`Inbound::Pause`] comes from.
+    fn settle(&mut self, rest: Vec<Bytes>) {
+        let _ = rest;
     }
 
     /// Ends the write side after everything written was sent.

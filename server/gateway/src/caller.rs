@@ -41,12 +41,7 @@ impl FromRequestParts<Context> for Caller {
             Credential::Key(printed) => node.authenticate_key(&app, &printed)?,
             Credential::Token(token) => node.authenticate_token(&app, &token).await?,
         };
-        let admitted = node.admit_request(&caller);
-        if let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() {
-            // A request is counted once. One that is refused is told the policy too; its refusal says when to come back.
-            exchange.quota.get_or_init(|| admitted.as_ref().copied().unwrap_or_else(|_| nothing_left(&caller)));
-        }
-        admitted?;
+        count(parts, context, &caller)?;
         Ok(Self(caller))
     }
 }
@@ -55,6 +50,17 @@ impl FromRequestParts<Context> for Caller {
 pub(crate) fn nothing_left(caller: &fanfare_engine::Caller) -> Quota {
     let LimitValue { max, burst } = caller.app().limits.get(Limit::RestRequests);
     Quota { limit: max, burst, remaining: 0, reset_ms: 0 }
+}
+
+/// Counts a request of a caller.
+pub(crate) fn count(parts: &Parts, context: &Context, caller: &fanfare_engine::Caller) -> Result<(), Failure> {
+    let admitted = context.node.admit_request(caller);
+    if let Some(exchange) = parts.extensions.get::<Arc<Exchange>>() {
+        // A request is counted once. One that is refused is told the policy too; its refusal says when to come back.
+        exchange.quota.get_or_init(|| admitted.as_ref().copied().unwrap_or_else(|_| nothing_left(caller)));
+    }
+    admitted?;
+    Ok(())
 }
 
 /// The app in the path.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_engine::Node;
+use tokio_util::task::TaskTracker;
 
 use crate::options::Options;
 use crate::refusal::Lingering;
@@ -16,4 +17,6 @@ pub(crate) struct Context {
     /// Places of sockets that are refused.
     pub(crate) lingering: Lingering,
     pub(crate) tickets: Arc<Tickets>,
+    /// Connections whose client reads them as the body of an answer.
+    pub(crate) streams: TaskTracker,
 }

@@ -16,6 +16,7 @@
 mod batch;
 mod body;
 mod caller;
+mod carried;
 mod channels;
 mod connections;
 mod context;
@@ -50,6 +51,7 @@ use fanfare_api::server::Edge;
 use fanfare_engine::Node;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -95,17 +97,21 @@ pub async fn serve(
     let ids = Arc::clone(&node);
     let edge = Edge::new(options.docs_url.as_str(), move || ids.request_id());
     let body_bytes_max = options.body_bytes_max;
-    let gateway = Gateway { router: router(&node, options, edge.clone()), node, edge, body_bytes_max };
+    let streams = TaskTracker::new();
+    let gateway = Gateway { router: router(&node, options, edge.clone(), streams.clone()), node, edge, body_bytes_max };
     transport::listener::listen(listener, gateway, tls, http, shutdown).await;
+    streams.close();
+    streams.wait().await;
     Ok(())
 }
 
-fn router(node: &Arc<Node>, options: Options, edge: Edge) -> Router {
+fn router(node: &Arc<Node>, options: Options, edge: Edge, streams: TaskTracker) -> Router {
     let context = Context {
         node: Arc::clone(node),
         options: Arc::new(options),
         lingering: Lingering::default(),
         tickets: Arc::default(),
+        streams,
     };
     let router = documented().split_for_parts().0.merge(undocumented()).with_state(context);
     let router = router.layer(from_fn_with_state(Arc::clone(node), edge::tell_refusals));
@@ -128,6 +134,9 @@ fn documented() -> OpenApiRouter<Context> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(socket::open))
         .routes(routes!(sse::open))
+        .routes(routes!(carried::stream))
+        .routes(routes!(carried::poll))
+        .routes(routes!(carried::command))
         .routes(routes!(tickets::create))
         .routes(routes!(publish::publish, history::history, messages::delete_history))
         .routes(routes!(messages::message, messages::delete_message))

@@ -25,6 +25,8 @@ pub struct Options {
     pub body_timeout_ms: u64,
     /// How many parts one message of a WebSocket may come in.
     pub fragments_max: u32,
+    /// How long a poll waits for something to say, in milliseconds. Below what proxies on the way bear.
+    pub poll_wait_ms: u64,
     /// Whether WebSockets may agree on permessage-deflate. Off, every message goes and comes as it is.
     pub compression: bool,
     /// Bounds of HTTP itself.
@@ -41,6 +43,7 @@ impl Default for Options {
             body_bytes_max: 1024 * 1024,
             body_timeout_ms: 10_000,
             fragments_max: 64,
+            poll_wait_ms: 25_000,
             compression: true,
             http: HttpOptions::default(),
         }

@@ -97,7 +97,8 @@ pub(crate) async fn open(
     let wire = accepted
         .deflate
         .map_or(Wire::NativeJson, |deflate| Wire::NativeJsonDeflate { window_bits: deflate.window_bits() });
-    let client = Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned), wire };
+    let client =
+        Handshake { origin: accepted.origin.map(str::to_owned), token: token.map(str::to_owned), wire, ticket: None };
     let entry = match context.node.admit_connection(&app, &client) {
         Ok(permit) => Entry::Open { permit, handshake: client },
         Err(refused) => {
@@ -114,11 +115,14 @@ pub(crate) async fn open(
 
 /// What a client of this app may send: the largest message, whose bytes grow by a third as base64, and what is around.
 fn bounds(app: &App, fragments_max: u32) -> websocket::Options {
-    let message = app.limits.get(Limit::MessageBytes).max;
-    let frame = message + message.div_ceil(3) + ENVELOPE_BYTES;
     websocket::Options {
-        message_bytes_max: usize::try_from(frame).unwrap_or(usize::MAX),
+        message_bytes_max: frame_bytes_max(app.limits.get(Limit::MessageBytes).max),
         fragments_max: Some(fragments_max),
         deflate: false,
     }
+}
+
+/// What a frame of commands may weigh where a message may weigh so much.
+pub(crate) fn frame_bytes_max(message: u64) -> usize {
+    usize::try_from(message + message.div_ceil(3) + ENVELOPE_BYTES).unwrap_or(usize::MAX)
 }

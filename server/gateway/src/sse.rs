@@ -90,7 +90,7 @@ pub(crate) async fn open(
         None => vec![None; asked.channels.len()],
     };
     let origin = parts.headers.get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
-    let client = Handshake { origin, token, wire: Wire::Events };
+    let client = Handshake { origin, token, wire: Wire::Events, ticket: None };
     let permit = node.admit_connection(&app, &client)?;
     let commands = commands(&asked.channels, &positions);
     let events = Events { app: app.id, names: asked.channels, commands, head: Bytes::new() };

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub mod handshake;
 pub mod lane;
 pub mod listener;
+pub(crate) mod pipe;
 mod rewound;
 pub mod tcp;
 pub mod tls;

@@ -67,11 +67,21 @@ impl Frame {
     /// As an event of an event stream (`data: …`). A line must not end inside it: in JSON that can only be blank.
     #[must_use]
     pub fn event(&self) -> Bytes {
+        self.on_one_line(b"data: ", b"\n\n")
+    }
+
+    /// As a line of its own.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        self.on_one_line(b"", b"\n")
+    }
+
+    fn on_one_line(&self, before: &[u8], behind: &[u8]) -> Bytes {
         let payload = &self.wire[usize::from(self.header)..];
-        let mut out = Vec::with_capacity(payload.len() + 8);
-        out.extend_from_slice(b"data: ");
+        let mut out = Vec::with_capacity(before.len() + payload.len() + behind.len());
+        out.extend_from_slice(before);
         out.extend(payload.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
-        out.extend_from_slice(b"\n\n");
+        out.extend_from_slice(behind);
         out.into()
     }
 
@@ -106,6 +116,13 @@ mod tests {
             assert_eq!(frame.payload().len(), length);
             assert_eq!(frame.websocket().len(), header.len() + length);
         }
+    }
+
+    #[test]
+    fn an_event_and_a_line_end_once() {
+        let frame = Frame::text(0, |out| out.extend_from_slice(b"{\"data\":\n\r1}"));
+        assert_eq!(frame.event(), "data: {\"data\":  1}\n\n");
+        assert_eq!(frame.line(), "{\"data\":  1}\n");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use command::{
     Command, CommandError, CommandKind, Connect, Direction, History, Presence, PresenceAction, PresenceGet, Refresh,
     Rewind, Start, Subscribe, Token,
 };
-pub use control::{push_close, push_disconnected, push_subscribed, push_user_message};
+pub use control::{push_close, push_disconnected, push_subscribed, push_ticket, push_user_message};
 pub use parse::{
     COMMANDS_MAX, HISTORY_LIMIT_MAX, ID_MAX, PRESENCE_LIMIT_MAX, REWIND_MESSAGES_MAX, REWIND_MS_MAX, parse,
 };

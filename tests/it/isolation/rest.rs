@@ -84,6 +84,10 @@ const DATA_PLANE: &[Row] = &[
     // Neither takes a key, whosever it is.
     row("open_event_stream", Asker(&[400, 401]), |_| Value::Null),
     row("create_ticket", Asker(&[401]), |_| Value::Null),
+    // A ticket is of one app, and says who comes; nobody shows a key or token beside it.
+    row("open_stream", Asker(&[400, 401]), |world| json!({ "ticket": world.ticket })),
+    row("poll", Asker(&[400, 401]), |world| json!({ "ticket": world.ticket })),
+    row("send_commands", Asker(&[400, 401]), |world| json!({ "ticket": world.ticket })),
     row("publish_message", Owner, |_| json!({ "data": "mallorys" })),
     read("read_history"),
     row("publish_batch", Owner, |_| json!({ "messages": [{ "channel": "room:9", "data": "mallorys" }] })),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use harness::answer::{Answer, http};
+use harness::carried::Carried;
 use harness::client::Client;
 use harness::eventually;
 use harness::owner::Owner;
@@ -45,6 +46,8 @@ pub(super) struct World {
     pub(super) rule: String,
     /// The id of an issuer of the victim.
     pub(super) issuer: String,
+    /// A ticket of the stranger's own app, with a subscription to a channel of the victim's name.
+    pub(super) ticket: String,
     /// Where the victim's message is in its channel.
     pub(super) position: String,
     /// The id of that message.
@@ -100,6 +103,10 @@ impl World {
         let inspector = dashboards_token(&stranger, "inspector-token", json!({})).await?;
         let act = dashboards_token(&stranger, "act-token", json!({ "delete_history": CHANNEL })).await?;
         let (publisher, http) = (victim.publisher(), reqwest::Client::new());
+        let token = stranger.token_for("mallory", &["**"])?;
+        let mut poller = Carried::connect(&stranger.app_url(), "mallory", Some(&token)).await?;
+        poller.command("subscribe", json!({ "channel": CHANNEL })).await?;
+        let ticket = poller.ticket.context("a poll brings a ticket")?;
         Ok(Self {
             server,
             victim,
@@ -111,6 +118,7 @@ impl World {
             act,
             rule,
             issuer,
+            ticket,
             position,
             message,
             revocation,

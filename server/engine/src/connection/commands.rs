@@ -1,26 +1,25 @@
-//! A connection's commands: what each does, and how a subscription catches up.
+//! A connection's commands: what each does, and how a subscription catches up. How one begins is in `opening.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_core::problem::Problem;
-use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Limit, Operation, Position};
+use fanfare_core::{ChannelKey, ChannelName, ErrorCode, Operation, Position};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{
-    self, Command, CommandError, CommandKind, Direction, Gap, GapReason, History, HistoryOk, PublishedOk, Recovery,
-    Reply, Rewind, Subscribe, SubscribedOk,
+    self, Command, CommandError, CommandKind, Direction, Gap, GapReason, History, HistoryOk, PublishedOk, Reply,
 };
 use futures_util::FutureExt;
 
 use super::events::About;
-use super::{Connection, Done, Inflight, Phase};
+use super::opening::Opening;
+use super::{Connection, Done, Inflight, Parting, Phase};
 use crate::broker::{BrokerError, Page, Pending, Read, Start};
-use crate::decisions::Asking;
 use crate::error::NodeError;
 use crate::hub::Channel;
 use crate::node::{self, Asked, HistoryQuery, by, refused};
-use crate::outbox::{Delivery, Dropped, Flushed, Manner, PUSH_BYTES_MAX, Signal, Ticket, Turn, Wrote};
-use crate::session::{Held, Near};
+use crate::outbox::{Delivery, Dropped, Flushed, PUSH_BYTES_MAX, Ticket, Turn, Wrote};
+use crate::session::Near;
 use crate::stats::AppStats;
 use crate::subscription::{Loss, Turned};
 use crate::usage::is_near;
@@ -33,17 +32,6 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Below this many waiting bytes a slow client is given the next page.
 const CATCH_UP_BELOW: usize = PUSH_BYTES_MAX / 4;
-
-/// A subscribe command that is not answered yet.
-pub(super) struct Opening {
-    /// `None` where nobody asked: a backend had the connection subscribed.
-    id: Option<u64>,
-    channel: ChannelName,
-    key: ChannelKey,
-    start: native::Start,
-    /// Whether it is told of presence.
-    presence: bool,
-}
 
 impl Connection {
     pub(super) fn on_text(&mut self, text: &str) {
@@ -91,7 +79,7 @@ impl Connection {
     }
 
     /// So much of a limit is used now.
-    fn drawn(&mut self, drawn: Near) {
+    pub(super) fn drawn(&mut self, drawn: Near) {
         self.entry.usage.seen(drawn.limit, drawn.used);
         if is_near(drawn.used, drawn.max) {
             self.tell_near(drawn);
@@ -122,7 +110,7 @@ impl Connection {
         self.refuse_about(id, problem, None);
     }
 
-    fn refuse_about(&mut self, id: Option<u64>, problem: &Problem, about: Option<&About>) {
+    pub(super) fn refuse_about(&mut self, id: Option<u64>, problem: &Problem, about: Option<&About>) {
         self.tell_refused(problem, about);
         self.entry.stats.refused(problem.code, problem.limit);
         self.reply(&native::error(id, problem));
@@ -132,70 +120,11 @@ impl Connection {
         }
     }
 
-    /// Hub first, so that deliveries are held; then the broker; then history since the client's position.
-    pub(super) fn attach(&mut self, id: Option<u64>, subscribe: Subscribe, own: Option<Held>) -> Result<(), NodeError> {
-        let Subscribe { channel, start, presence, .. } = subscribe;
-        let app = self.entry.app();
-        let subject =
-            own.as_ref().map(Held::subject).or_else(|| self.session.subject()).ok_or(NodeError::TokenMissing)?;
-        let asking = Asking { subject, connection: Some(self.outbox.id()) };
-        let key = self.entry.decide(&app, asking, Operation::Subscribe, &channel)?.channel_key();
-        if matches!(start, native::Start::Rewind(_)) {
-            self.entry.decide(&app, asking, Operation::History, &channel)?;
-        }
-        if presence {
-            node::may_see(&app, subject, &channel)?;
-        }
-        self.session.may_subscribe(&channel, &app)?;
-        self.node.may_occupy(&self.entry, &key)?;
-        let position = match &start {
-            native::Start::After(text) => Some(self.node.open_position(&key, text)?),
-            native::Start::Now | native::Start::Rewind(_) => None,
-        };
-        let manner = Manner::of(app.settings_of(&channel));
-        let (node, entry, outbox) = (&self.node, &self.entry, &self.outbox);
-        let ticket = outbox.take_slot(|slot| node.hub.join(&key, entry, outbox, slot), manner, position);
-        self.session.subscribed(channel.clone(), ticket.slot);
-        if let Some(own) = own {
-            self.hold(channel.clone(), own);
-            // A revocation that came since the token was verified has not found it here.
-            self.outbox.signal(Signal::Recheck);
-        }
-        let (limit, used) = (Limit::Subscriptions, self.session.subscriptions());
-        self.drawn(Near { limit, used, max: self.limit(limit).max });
-        AppStats::add(&self.entry.stats.subscriptions, 1);
-        self.node.watch_events(&self.entry, &channel);
-        self.tell_subscribed(&channel);
-        let read = self.read(match &start {
-            native::Start::Now => Start::Top,
-            native::Start::After(_) => Start::After(position.map_or(0, |position| position.seq)),
-            native::Start::Rewind(Rewind::Messages(count)) => Start::Last(*count),
-            native::Start::Rewind(Rewind::Ms(ms)) => Start::Since(self.node.clock.unix_ms().saturating_sub(*ms)),
-        });
-        let opening = Some(Box::new(Opening { id, channel, key: key.clone(), start, presence }));
-        match self.node.broker.attach(&key) {
-            Pending::Ready(Ok(())) => self.request_page(ticket, &key, read, opening),
-            Pending::Ready(Err(error)) => self.on_done(Done::Page { ticket, opening, page: Err(error) }),
-            Pending::Later(attached) => {
-                // The read follows the confirmation: what is published in between is pushed and held.
-                let node = Arc::clone(&self.node);
-                self.inflight.push(Box::pin(async move {
-                    let page = match attached.await {
-                        Ok(()) => node.read(&key, read).wait().await,
-                        Err(error) => Err(error),
-                    };
-                    Done::Page { ticket, opening, page }
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&self, start: Start) -> Read {
+    pub(super) fn read(&self, start: Start) -> Read {
         Read { start, messages_max: PAGE_MESSAGES, bytes_max: PAGE_BYTES, now_ms: self.node.clock.unix_ms() }
     }
 
-    fn request_page(&mut self, ticket: Ticket, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
+    pub(super) fn request_page(&mut self, ticket: Ticket, key: &ChannelKey, read: Read, opening: Option<Box<Opening>>) {
         match self.node.read(key, read) {
             Pending::Ready(page) => self.on_done(Done::Page { ticket, opening, page }),
             Pending::Later(page) => {
@@ -218,28 +147,9 @@ impl Connection {
             Done::Page { ticket, opening, page } => match (self.outbox.channel(ticket), opening) {
                 (Some(_), Some(opening)) => self.opened(ticket, &opening, page),
                 (Some(channel), None) => self.continued(ticket, &channel, page),
-                // It ended before it began: its command is owed an answer all the same.
-                (None, Some(opening)) => self.refuse_opening(&opening, &not_subscribed(&opening.channel)),
+                (None, Some(opening)) => self.refuse_ended(&opening),
                 (None, None) => {}
             },
-        }
-    }
-
-    /// A subscription that was not asked for by the client is not refused to it either.
-    fn refuse_opening(&mut self, opening: &Opening, problem: &Problem) {
-        if opening.id.is_some() {
-            self.refuse_about(opening.id, problem, Some(&About::subscribing(opening.channel.clone())));
-        }
-    }
-
-    fn opened(&mut self, ticket: Ticket, opening: &Opening, page: Result<Page, BrokerError>) {
-        match page {
-            Ok(page) => self.open(ticket, opening, &page),
-            Err(error) => {
-                self.session.unsubscribed(&opening.channel);
-                self.leave(ticket.slot);
-                self.refuse_opening(opening, &NodeError::from(error).problem());
-            }
         }
     }
 
@@ -257,7 +167,7 @@ impl Connection {
     }
 
     /// A read failed: what is behind is read again after a wait, which grows while reads fail.
-    fn read_again(&mut self) {
+    pub(super) fn read_again(&mut self) {
         if std::mem::replace(&mut self.retrying, true) {
             return;
         }
@@ -267,45 +177,6 @@ impl Connection {
             pause(wait).await;
             Done::Retry
         }));
-    }
-
-    /// Answers a subscribe command and hands out its first page.
-    fn open(&mut self, ticket: Ticket, opening: &Opening, page: &Page) {
-        // Answers of commands before this one go first.
-        let replies = self.take_replies();
-        self.outbox.send(&replies);
-        let place = match opening.start {
-            native::Start::After(_) => None,
-            native::Start::Now => Some(page.top),
-            // What a rewind finds begins before its first message; nothing found begins at the top.
-            native::Start::Rewind(_) => Some(page.messages.first().map_or(page.top, |first| first.position.seq - 1)),
-        };
-        let place = place.map(|seq| Position { lineage: page.lineage, seq });
-        let (node, stats) = (&self.node, &self.entry.stats);
-        let expires_ms = self.session.held(&opening.channel).map(Held::expires_ms);
-        let turn = Turn { page, accepted: node.clock.monotonic(), place, catches_up: false };
-        let outcome = self.outbox.open(ticket, &turn, |turned| {
-            let recovery = matches!(opening.start, native::Start::After(_)).then(|| {
-                let counter = if turned.lost.is_some() { &stats.not_recovered } else { &stats.recovered };
-                AppStats::add(counter, 1);
-                turned
-                    .lost
-                    .map_or(Recovery::Recovered, |lost| Recovery::Lost(gap(node, &opening.key, lost, turned.from)))
-            });
-            let ok = SubscribedOk {
-                channel: opening.channel.clone(),
-                lineage: node.lineage(&opening.key, turned.from.lineage),
-                seq: turned.from.seq,
-                recovery,
-                expires_ms,
-            };
-            Some(match opening.id {
-                Some(id) => native::reply(id, &Reply::Subscribed(ok)),
-                None => native::push_subscribed(&ok),
-            })
-        });
-        self.turned(outcome);
-        self.watch_presence(ticket.slot, &opening.key, opening.presence);
     }
 
     /// Hands out the next page of a subscription that catches up.
@@ -321,14 +192,14 @@ impl Connection {
     }
 
     /// A page was handed out.
-    fn turned(&mut self, (wrote, again): (Wrote, bool)) {
+    pub(super) fn turned(&mut self, (wrote, again): (Wrote, bool)) {
         self.wrote(wrote);
         self.catch_up |= again;
     }
 
     /// Reads the next page of every subscription that is behind, while the client keeps up.
     pub(super) fn catch_up(&mut self) -> bool {
-        if !self.catch_up || self.parting || self.phase != Phase::Open {
+        if !self.catch_up || self.parting != Parting::No || self.phase != Phase::Open {
             return false;
         }
         match self.outbox.flush() {
@@ -475,7 +346,7 @@ fn published_reply(published: node::Published) -> Reply {
     })
 }
 
-fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: Position) -> Gap {
+pub(super) fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: Position) -> Gap {
     let reason = match loss {
         Loss::EpochChanged => GapReason::EpochChanged,
         Loss::Diverged => GapReason::Diverged,
@@ -484,7 +355,7 @@ fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Position), to: 
     Gap { reason, from: node.tell(key, from), to: node.tell(key, to) }
 }
 
-fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
+pub(super) fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
     native::push_recovery(key.channel(), &gap(node, key, lost, to), &node.lineage(key, to.lineage), to.seq)
 }
 

@@ -31,6 +31,10 @@ impl Connection {
             }
         }
         self.tell_expiry(now_ms);
+        if self.session.expires_ms().is_none() {
+            // The ticket of an anonymous client holds from the moment in which it was made.
+            self.carry();
+        }
         // What waits for its second by rate.
         self.blocked |= self.outbox.keeps_back();
         let heartbeat_s = self.heartbeat_s();

@@ -78,6 +78,7 @@ impl Connection {
     pub(super) fn watch_presence(&mut self, slot: u32, key: &ChannelKey, asked: bool) {
         let (wants, refused) = self.wants(key.channel(), asked);
         if let Some(error) = refused {
+            self.outbox.watch(slot, wants);
             self.tell_ended(key.channel(), PresenceEnded::Updates, &error);
         }
         if !wants.is_nothing()

@@ -56,6 +56,7 @@ impl Connection {
         let Some(token) = subscribe.token.take() else { return self.attach(Some(id), subscribe, None) };
         // A token costs more than this question.
         self.session.may_subscribe(&subscribe.channel, &self.entry.peek())?;
+        self.may_carry(Some((&subscribe.channel, subscribe.presence)), token.expose().len())?;
         self.verify(token.expose(), Then::Subscribe(id, subscribe))
     }
 
@@ -106,6 +107,7 @@ impl Connection {
     /// A subscription lives by this token, and ends with it.
     pub(super) fn hold(&mut self, channel: ChannelName, held: Held) {
         self.session.hold(channel, held);
+        self.carry();
         self.outbox.tick_by(self.due_s(self.node.second()));
     }
 

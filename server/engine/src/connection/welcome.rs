@@ -69,6 +69,7 @@ impl Connection {
         let generation = from.as_ref().map_or(now_ms, |from| now_ms.max(from.generation + 1));
         let expires_ms = token.as_ref().map(|token| token.expires_ms);
         let connection = from.map_or_else(|| self.outbox.id(), |from| from.connection);
+        let rates = self.rates_of(connection)?;
         let resume = self.ticket(connection, generation, token.as_ref());
         if resumed == Some(true) && !with_token {
             self.session.start_again(&app, token, generation, now_ms)?;
@@ -93,6 +94,7 @@ impl Connection {
         // A revocation that came since the token was verified has not found this connection.
         self.outbox.signal(Signal::Recheck);
         self.caller = Some(caller);
+        self.count_at(rates);
         let hello =
             Hello { connection, user, heartbeat_ms: app.heartbeat_ms.into(), expires_ms, resumed, resume, limits };
         self.answer(id, &Reply::Connected(Box::new(hello)));
@@ -107,6 +109,7 @@ impl Connection {
             // Of a token that lives shorter than that it is told at once.
             self.tell_expiry(now_ms);
         }
+        self.carry();
         self.schedule(self.node.second());
         Ok(resumed)
     }
@@ -123,6 +126,7 @@ impl Connection {
             return;
         }
         self.session.tell_at(u64::MAX);
+        self.carry();
         if let Some(expires_ms) = self.session.expires_ms() {
             self.reply(&native::push_token_expiring(expires_ms));
         }
@@ -160,6 +164,7 @@ impl Connection {
     pub(super) fn refreshed(&mut self, id: u64, verified: VerifiedToken) -> Result<(), NodeError> {
         let now_ms = self.node.clock.unix_ms();
         let expires_ms = verified.expires_ms;
+        self.may_carry_instead(&verified)?;
         let resume = self.ticket(self.outbox.id(), self.session.generation(), Some(&verified));
         self.session.refresh(verified)?;
         // Commands right behind this one count on the new rights.
@@ -168,6 +173,7 @@ impl Connection {
         // A short token is told of at half of its life: told at once, it would be asked for without end.
         let left_ms = expires_ms.saturating_sub(now_ms);
         self.session.tell_at(expires_ms - self.tell_ahead_ms().min(left_ms / 2));
+        self.carry();
         // Rights are diffed in place: what the new token does not give is detached, with the reason.
         self.outbox.signal(Signal::Recheck);
         self.schedule(self.node.second());

@@ -20,6 +20,11 @@ impl Node {
         self.ticket_keys.seal(app, ticket, &self.chance)
     }
 
+    /// The text of a ticket that is written out already.
+    pub(crate) fn seal_carried(&self, app: AppId, plain: &[u8]) -> Result<String, TicketError> {
+        self.ticket_keys.seal_plain(app, plain, &self.chance)
+    }
+
     /// Reads a resume ticket that a client shows to an app. It says who comes, and not that they still may:
     /// [`Node::authenticate_ticket`] does.
     ///

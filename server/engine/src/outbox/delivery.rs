@@ -22,13 +22,36 @@ pub enum Wire {
     },
     /// Native protocol v1, JSON, as an event stream; behind messages stands where all subscriptions are.
     Events,
+    /// Native protocol v1, JSON, a line each, in an answer without end; behind everything stands a ticket.
+    Stream,
+    /// The same in an answer that ends once there is something to say; a ticket stands at its end.
+    Poll,
 }
 
 impl Wire {
     pub(super) const fn tells_places(self) -> bool {
         match self {
-            Self::NativeJson | Self::NativeJsonDeflate { .. } => false,
-            Self::Events => true,
+            Self::NativeJson | Self::NativeJsonDeflate { .. } | Self::Poll => false,
+            Self::Events | Self::Stream => true,
+        }
+    }
+
+    /// Whether the client carries its subscriptions itself, in a ticket.
+    pub(crate) const fn carries(self) -> bool {
+        match self {
+            Self::NativeJson | Self::NativeJsonDeflate { .. } | Self::Events => false,
+            Self::Stream | Self::Poll => true,
+        }
+    }
+
+    /// How the client is connected, in a word.
+    #[must_use]
+    pub const fn transport(self) -> &'static str {
+        match self {
+            Self::NativeJson | Self::NativeJsonDeflate { .. } => "websocket",
+            Self::Events => "sse",
+            Self::Stream => "stream",
+            Self::Poll => "poll",
         }
     }
 
@@ -37,6 +60,7 @@ impl Wire {
         match self {
             Self::NativeJson | Self::NativeJsonDeflate { .. } => frame.websocket().clone(),
             Self::Events => frame.event(),
+            Self::Stream | Self::Poll => frame.line(),
         }
     }
 }
@@ -55,6 +79,7 @@ pub struct Delivery {
     native_json: OnceLock<Frame>,
     native_json_deflated: OnceLock<Frame>,
     event: OnceLock<Bytes>,
+    line: OnceLock<Bytes>,
 }
 
 impl Delivery {
@@ -69,6 +94,7 @@ impl Delivery {
             native_json: OnceLock::new(),
             native_json_deflated: OnceLock::new(),
             event: OnceLock::new(),
+            line: OnceLock::new(),
         }
     }
 
@@ -85,6 +111,7 @@ impl Delivery {
             Wire::NativeJson => plain.websocket(),
             Wire::NativeJsonDeflate { window_bits } => self.deflated(plain, window_bits).websocket(),
             Wire::Events => self.event.get_or_init(|| plain.event()),
+            Wire::Stream | Wire::Poll => self.line.get_or_init(|| plain.line()),
         }
     }
 
@@ -92,7 +119,7 @@ impl Delivery {
     /// than the socket does.
     pub(super) fn is_made_for(&self, wire: Wire) -> bool {
         match wire {
-            Wire::NativeJson | Wire::Events => true,
+            Wire::NativeJson | Wire::Events | Wire::Stream | Wire::Poll => true,
             Wire::NativeJsonDeflate { window_bits } => {
                 self.alone
                     || self.native_json_deflated.get().is_some()
@@ -211,10 +238,11 @@ mod tests {
         let narrow = Wire::NativeJsonDeflate { window_bits: 9 };
         let shared = Delivery::new(Arc::clone(&message), Duration::ZERO, Duration::ZERO);
         let of = |delivery: &Delivery, wire| delivery.bytes(&channel, wire).as_ptr();
-        for wire in [Wire::NativeJson, wide, narrow] {
+        for wire in [Wire::NativeJson, wide, narrow, Wire::Events, Wire::Stream] {
             assert_eq!(of(&shared, wire), of(&shared, wire), "{wire:?}");
         }
         assert_ne!(of(&shared, wide), of(&shared, Wire::NativeJson));
+        assert_eq!(of(&shared, Wire::Stream), of(&shared, Wire::Poll));
         assert_eq!(of(&shared, narrow), of(&shared, Wire::NativeJson), "it is longer than the window");
         let alone = Delivery::read(message, Duration::ZERO);
         assert_eq!(of(&alone, wide), of(&alone, Wire::NativeJson));

@@ -71,7 +71,10 @@ impl Outbox {
         if state.sink.is_none() || state.queued >= PUSH_BYTES_MAX {
             return false;
         }
-        let blocked = state.write(&[&bytes], |_| bytes.clone());
+        let mut blocked = state.write(&[&bytes], |_| bytes.clone());
+        if self.wire == Wire::Stream {
+            blocked |= state.write_place();
+        }
         drop(state);
         if blocked {
             self.signal(Signal::Blocked);
@@ -117,10 +120,7 @@ impl Outbox {
 
     /// How the client is connected, in a word.
     pub(crate) const fn transport(&self) -> &'static str {
-        match self.wire {
-            Wire::NativeJson | Wire::NativeJsonDeflate { .. } => "websocket",
-            Wire::Events => "sse",
-        }
+        self.wire.transport()
     }
 
     /// Whether the client is this user.

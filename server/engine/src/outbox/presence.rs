@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fanfare_core::{ChannelKey, ChannelName};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{self, Occupancy, PresenceDiff, PresencePage};
+use sha2::{Digest as _, Sha256};
 
 use super::{Outbox, PUSH_BYTES_MAX, Signal, Slot, Wire};
 use crate::hub::Channel;
@@ -57,7 +58,7 @@ pub(super) enum Watching {
 }
 
 impl Watching {
-    const fn members(self) -> Members {
+    pub(super) const fn members(self) -> Members {
         match self {
             Self::No => Members::None,
             Self::Waits | Self::Live => Members::All,
@@ -103,6 +104,7 @@ pub(crate) struct PresencePush {
     native_json: OnceLock<Frame>,
     native_json_deflated: OnceLock<Frame>,
     event: OnceLock<Bytes>,
+    line: OnceLock<Bytes>,
 }
 
 #[derive(Debug)]
@@ -159,12 +161,20 @@ impl PresencePush {
             native_json: OnceLock::new(),
             native_json_deflated: OnceLock::new(),
             event: OnceLock::new(),
+            line: OnceLock::new(),
         })
     }
 
     /// Whether it stands for everything.
     pub(crate) const fn is_page(&self) -> bool {
         matches!(self.what, What::Page(_))
+    }
+
+    /// A number that stands for all it says, and never 0.
+    pub(super) fn digest(&self) -> u64 {
+        let hash = Sha256::digest(self.bytes(Wire::Poll));
+        let (first, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+        u64::from_be_bytes(*first).max(1)
     }
 
     fn bytes(&self, wire: Wire) -> &Bytes {
@@ -184,6 +194,7 @@ impl PresencePush {
             }
             Wire::NativeJson | Wire::NativeJsonDeflate { .. } => plain.websocket(),
             Wire::Events => self.event.get_or_init(|| plain.event()),
+            Wire::Stream | Wire::Poll => self.line.get_or_init(|| plain.line()),
         }
     }
 }
@@ -191,7 +202,8 @@ impl PresencePush {
 impl Outbox {
     /// From now on the subscription is told this; of all members a page comes first.
     pub(crate) fn watch(&self, slot: u32, wants: Wants) {
-        if let Some(taken) = self.state().slots.get_mut(slot as usize).and_then(Option::as_mut) {
+        let mut state = self.state();
+        if let Some(taken) = state.slots.get_mut(slot as usize).and_then(Option::as_mut) {
             taken.occupancy = wants.occupancy;
             if taken.watching.members() != wants.members {
                 taken.watching = match wants.members {
@@ -200,6 +212,9 @@ impl Outbox {
                     Members::Joins => Watching::Joins,
                 };
             }
+        }
+        if let Some(carried) = state.carried.as_mut().filter(|_| wants.members != Members::All) {
+            carried.forget_page(slot);
         }
     }
 
@@ -250,6 +265,14 @@ impl Outbox {
             Watching::Waits | Watching::Live => Watching::Live,
             Watching::Joins | Watching::Missed => Watching::Joins,
         };
+        let asked = taken.watching.members() == Members::All;
+        let (members, occupancy) = match &mut state.carried {
+            Some(carried) => (
+                if asked && !carried.is_news(slot, members, anew) { &[] } else { members },
+                occupancy.filter(|push| carried.is_other(slot, push)),
+            ),
+            None => (members, occupancy),
+        };
         let (mut blocked, mut told) = (false, 0);
         let mut is_behind = false;
         for push in members.iter().chain(missed).chain(occupancy) {
@@ -264,6 +287,9 @@ impl Outbox {
             let frame = push.bytes(self.wire);
             blocked |= state.write(&[frame], |_| frame.clone());
             told += 1;
+        }
+        if self.wire == Wire::Stream && told > 0 {
+            blocked |= state.write_place();
         }
         drop(state);
         if blocked {

@@ -57,7 +57,7 @@ impl Manner {
     pub(super) const fn wire(self, wire: Wire) -> Wire {
         match wire {
             Wire::NativeJsonDeflate { .. } if !self.compression => Wire::NativeJson,
-            Wire::NativeJsonDeflate { .. } | Wire::NativeJson | Wire::Events => wire,
+            Wire::NativeJsonDeflate { .. } | Wire::NativeJson | Wire::Events | Wire::Stream | Wire::Poll => wire,
         }
     }
 

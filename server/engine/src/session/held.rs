@@ -38,7 +38,7 @@ impl Held {
     }
 
     /// Whether the subscription may go on.
-    fn recheck(&mut self, app: &App, channel: &ChannelName, now_ms: u64) -> Result<(), Box<Problem>> {
+    pub(super) fn recheck(&mut self, app: &App, channel: &ChannelName, now_ms: u64) -> Result<(), Box<Problem>> {
         if now_ms >= self.expires_ms.saturating_add(EXPIRY_GRACE_MS) {
             let detail = "The token of this subscription has expired; subscribe again with a new one.";
             return Err(Box::new(Problem::new(ErrorCode::TokenExpired, detail)));
@@ -62,6 +62,10 @@ pub(super) struct HeldTokens(BTreeMap<ChannelName, Held>);
 impl HeldTokens {
     pub(super) fn get(&self, channel: &ChannelName) -> Option<&Held> {
         self.0.get(channel)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ChannelName, &Held)> {
+        self.0.iter()
     }
 
     pub(super) fn insert(&mut self, channel: ChannelName, held: Held) {

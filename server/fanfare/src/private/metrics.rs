@@ -97,6 +97,11 @@ fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     told.counter("not_resumed", "Connections whose ticket did not hold", flow.not_resumed)?;
     told.counter("recovered", "Subscriptions resumed without loss; pairs with not_recovered", flow.recovered)?;
     told.counter("not_recovered", "Subscriptions told that messages may be missing", flow.not_recovered)?;
+    let links = node.links();
+    let open = links.iter().map(|(transport, open, _)| (*transport, *open)).collect();
+    told.levels("links", "What clients are connected by now, polls that wait included", "transport", &open)?;
+    let opened = links.iter().map(|(transport, _, opened)| (*transport, *opened)).collect();
+    told.words("links_opened", "Links opened, by transport; each poll is one", "transport", &opened)?;
     let (pages_asked, pages_read) = node.pages();
     told.counter("connects_paced", "Connections told to come later: more came than the node takes", node.paced())?;
     let dropped = node.events_dropped();
@@ -134,6 +139,14 @@ impl Told<'_> {
         counts
             .iter()
             .try_for_each(|(word, count)| ConstCounter::new(*count).encode(family.encode_family(&[(label, *word)])?))
+    }
+
+    fn levels(&mut self, name: &str, help: &str, label: &str, counts: &Counts) -> Result<(), fmt::Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        counts.iter().try_for_each(|(word, count)| {
+            let level = i64::try_from(*count).unwrap_or(i64::MAX);
+            ConstGauge::new(level).encode(family.encode_family(&[(label, *word)])?)
+        })
     }
 
     fn latency(&mut self, stages: &[Histogram; Stage::ALL.len()]) -> Result<(), fmt::Error> {

@@ -119,7 +119,7 @@ impl<L: Link> Conversation<L> {
             Inbound::Text(text) => waiting.push_back(message(Opcode::Text, text.as_bytes())),
             Inbound::Binary(bytes) => waiting.push_back(message(Opcode::Binary, bytes)),
             Inbound::Ping(payload) => waiting.push_back(encode::pong(payload)),
-            Inbound::Pong => {}
+            Inbound::Pong | Inbound::Pause => {}
             Inbound::Close => closed = true,
         });
         match ready!(received) {

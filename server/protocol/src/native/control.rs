@@ -30,6 +30,17 @@ pub fn push_close(status: u16, reason: &str) -> Frame {
     })
 }
 
+/// Hands over the ticket with which the client goes on: its subscriptions stand in it where they are behind everything
+/// that was told before.
+#[must_use]
+pub fn push_ticket(ticket: &str) -> Frame {
+    Frame::text(REPLY_BYTES + ticket.len(), |out| {
+        out.push(b'{');
+        Fields::new(out).text("ticket", ticket);
+        out.push(b'}');
+    })
+}
+
 /// Tells that the connection is subscribed to a channel though it did not ask. The fields are those of the answer it
 /// would have got.
 #[must_use]

@@ -37,9 +37,13 @@ fn pushes() -> Vec<(&'static str, Frame)> {
         ("push_reconnect", push_reconnect(300)),
         ("push_disconnected", push_disconnected("You signed in elsewhere.")),
         ("push_close", push_close(4203, "disconnected")),
+        ("push_ticket", push_ticket("AHx7")),
         ("push_subscribed", push_subscribed(&subscribed(Some(Recovery::Lost(gap()))))),
         ("push_presence", push_presence(&page())),
         ("push_presence_diff", push_presence_diff(&channel, &diff())),
+        ("push_join_leave", push_join_leave(&channel, &diff())),
+        ("push_join_leave_missed", push_join_leave_missed(&channel, 8, 2)),
+        ("push_occupancy", push_occupancy(&channel, Occupancy { subscribers: 2, members: 1, version: 7 })),
         ("push_presence_ended", push_presence_ended(&channel, PresenceEnded::Membership, &problem())),
         ("push_presence_ended", push_presence_ended(&channel, PresenceEnded::Updates, &problem())),
     ]
