@@ -1,4 +1,5 @@
 import { platformSocket, socketAddress } from "./address.js";
+import { carrier, type Fetch } from "./carrier.js";
 import { Channel } from "./channel.js";
 import { type Clock, systemClock } from "./clock.js";
 import { type Deferred, deferred } from "./deferred.js";
@@ -14,6 +15,7 @@ import { Session, type State, type StateChange } from "./session.js";
 import type { Gap } from "./delivery.js";
 import { type Port, type Start, Subscription } from "./subscription.js";
 import { Tokens, type TokenSource } from "./token.js";
+import { type Transport, Transports } from "./transports.js";
 
 export interface Events {
   state: StateChange;
@@ -42,14 +44,20 @@ export interface Options {
   autoConnect?: boolean;
   /** The WebSocket class, where the platform has none: Node 20, with that of the `ws` package. */
   WebSocket?: SocketClass;
+  /**
+   * The ways to be connected, the preferred first; the next is tried where one does not work. All of them by default:
+   * `websocket`, then `stream` (an answer that is read as it comes), then `poll`.
+   */
+  transports?: readonly Transport[];
   /** @internal */
   clock?: Clock;
   /** @internal */
-  fetch?: (url: string) => Promise<Pick<Response, "json">>;
+  fetch?: Fetch;
 }
 
 const QUEUE_MAX = 1_000;
 const QUEUE_BYTES_MAX = 8 * 1024 * 1024;
+const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "poll"];
 /** Close numbers of who finds a frame of ours wrong: the same once more would end the next connection. */
 const OUR_FAULT = [1002, 1003, 1007, 1008, 1009];
 
@@ -62,6 +70,7 @@ export class Fanfare {
   readonly #presences = new Map<string, Presence>();
   readonly #queue: Queue;
   readonly #session: Session;
+  readonly #transports: Transports;
   /** For those who wait for `connect`. */
   #opened: Deferred<void> | undefined;
 
@@ -71,11 +80,17 @@ export class Fanfare {
     this.#tokens = new Tokens(options.token, clock);
     const { queueMax: countMax = QUEUE_MAX, queueBytesMax: bytesMax = QUEUE_BYTES_MAX } = options;
     this.#queue = new Queue({ clock, countMax, bytesMax });
+    const request: Fetch = options.fetch ?? ((address, init) => fetch(address, init));
+    const ways = (options.transports?.length ? options.transports : TRANSPORTS).map((transport) => {
+      const Socket = transport === "websocket" ? (options.WebSocket ?? platformSocket()) : carrier(request, transport);
+      return { transport, Socket };
+    });
+    this.#transports = new Transports(ways, clock);
     this.#session = new Session({
       address: socketAddress(url),
-      Socket: options.WebSocket ?? platformSocket(),
+      transports: this.#transports,
       clock,
-      fetch: options.fetch ?? ((address) => fetch(address)),
+      fetch: request,
       tokens: this.#tokens,
       // Subscriptions first: who enters or publishes next may want to hear it.
       first: () => [...this.#all(), ...this.#present()].flatMap((part) => part.open() ?? []),
@@ -102,6 +117,11 @@ export class Fanfare {
   /** The id of the live connection. */
   get connection(): string | undefined {
     return this.#session.hello?.connection;
+  }
+
+  /** What the live connection goes over. */
+  get transport(): Transport | undefined {
+    return this.#session.hello && this.#transports.current.transport;
   }
 
   /** Who the live connection is, by its token. */

@@ -21,3 +21,4 @@ export type { JoinLeave, Member, PresenceEvent } from "./roster.js";
 export type { State, StateChange } from "./session.js";
 export type { Rewind, Start, Subscribed, SubscribeOptions } from "./subscription.js";
 export type { TokenSource } from "./token.js";
+export type { Transport } from "./transports.js";

@@ -79,7 +79,7 @@ export class Link {
     this.#cancelTimer = options.clock.after(CONNECT_MS_MAX, () => this.#lose(lost("connecting took too long")));
     socket.onopen = () => this.#connect();
     socket.onmessage = (event) => this.#read(event.data);
-    socket.onclose = (event) => this.#lose(closeError(event.code ?? 1006, event.reason ?? ""));
+    socket.onclose = (event) => this.#lose(event.error ?? closeError(event.code ?? 1006, event.reason ?? ""));
     // A close event follows every error event and says more.
     socket.onerror = () => {};
   }

@@ -1,10 +1,11 @@
 import { Backoff } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import { clientError, FanfareError } from "./errors.js";
-import { type Command, Link, type SocketClass } from "./link.js";
+import { type Command, Link } from "./link.js";
 import type { Hello, Inbound, RefreshedOk } from "./protocol.js";
 import { Renewal, ServerTime } from "./renewal.js";
 import type { Tokens } from "./token.js";
+import type { Transports } from "./transports.js";
 import { onWake } from "./wake.js";
 
 /**
@@ -25,7 +26,7 @@ export interface StateChange {
 
 export interface SessionOptions {
   readonly address: string;
-  readonly Socket: SocketClass;
+  readonly transports: Transports;
   readonly clock: Clock;
   readonly fetch: (url: string) => Promise<Pick<Response, "json">>;
   readonly tokens: Tokens;
@@ -159,6 +160,7 @@ export class Session {
     this.#attempt += 1;
     this.#cancelTimer();
     this.#renewal.stop();
+    this.#options.transports.stop();
     this.time.reset();
     const unanswered = this.#link?.close() ?? [];
     this.#link = undefined;
@@ -188,7 +190,7 @@ export class Session {
   }
 
   async #dial(): Promise<void> {
-    const { clock, tokens, onPush, Socket, address, first } = this.#options;
+    const { clock, tokens, onPush, transports, address, first } = this.#options;
     const attempt = ++this.#attempt;
     this.#dialledAt = clock.now();
     this.#dialAt = Infinity;
@@ -206,7 +208,7 @@ export class Session {
     const resume = this.#ticket;
     const known = resume !== undefined && token === this.#accepted;
     this.#link = new Link({
-      Socket,
+      Socket: transports.current.Socket,
       address,
       clock,
       opening: { token: known ? undefined : token, resume },
@@ -226,6 +228,7 @@ export class Session {
     this.#hello = hello;
     this.#ticket = hello.resume;
     this.#connectedAt = this.#options.clock.now();
+    this.#options.transports.welcomed(this.#options.address, () => this.moveIn(0));
     this.#enter("connected");
     // A listener may have closed it.
     if (this.#link !== link) return;
@@ -235,9 +238,10 @@ export class Session {
   }
 
   #lost(error: FanfareError, unanswered: Command[]): void {
-    const { clock, tokens } = this.#options;
+    const { clock, tokens, transports } = this.#options;
     const wasConnected = this.#state === "connected";
     this.#drop();
+    if (!wasConnected) transports.failed(error);
     if (wasConnected && clock.now() - this.#connectedAt >= STABLE_MS) this.#backoff.reset();
     const { retry } = error;
     // A ticket that does not hold is let go; without it nothing is wrong.

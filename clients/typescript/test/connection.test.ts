@@ -125,7 +125,7 @@ test("a refused handshake fails for good when the app is not there, and only the
     asked.push(url);
     return Promise.resolve({ json: () => Promise.resolve(answers.shift()) });
   };
-  const world = new World({ fetch });
+  const world = new World({ fetch: fetch as never });
   await world.clock.pass(0);
   world.socket.drop();
   await settled();
@@ -137,7 +137,7 @@ test("a refused handshake fails for good when the app is not there, and only the
   assert.equal(world.states.at(-1)?.reason?.code, "not_found");
   assert.deepEqual(new Set(asked), new Set(["https://live.example/v1/apps/app_1/socket"]));
 
-  const known = new World({ fetch: () => Promise.resolve({ json: () => Promise.resolve({ code: "not_found" }) }) });
+  const known = new World({ fetch: (() => Promise.resolve({ json: () => Promise.resolve({ code: "not_found" }) })) as never });
   await known.connect();
   known.socket.drop();
   await settled();

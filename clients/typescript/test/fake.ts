@@ -138,6 +138,7 @@ export class World {
     }
     this.ff = new Fanfare("https://live.example/v1/apps/app_1", {
       WebSocket: Socket,
+      transports: ["websocket"],
       clock: this.clock,
       fetch: () => Promise.reject(new Error("no network in tests")),
       ...options,
