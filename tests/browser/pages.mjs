@@ -94,7 +94,8 @@ for (const shape of LOOKS) {
     for (const { path, heading } of MEMBERS) {
       await page.goto(controlUrl + path.replace("{app}", app).replace("{tenant}", tenant));
       await page.getByRole("heading", { level: 1, name: heading }).waitFor();
-      await page.getByText("Loading").waitFor({ state: "hidden" });
+      // A page may wait for several things.
+      await page.waitForFunction(() => ![...document.querySelectorAll(".visually-hidden")].some((it) => it.textContent === "Loading"));
       await page.getByText("Waiting for the first second").first().waitFor({ state: "hidden" });
       await judge(page, `${file(path)}-${shape.name}`);
     }
