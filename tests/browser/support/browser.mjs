@@ -38,7 +38,9 @@ export function launch() {
  * @param {import("playwright-core").Browser} browser
  */
 export async function visit(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  // Without motion, so that no colour is judged on its way to another.
+  const still = { viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" };
+  const context = await browser.newContext({ ...still, ...options });
   // How long a page may take is measured elsewhere; here it has to get there, also on a machine with much else to do.
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
