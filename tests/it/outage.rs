@@ -304,7 +304,7 @@ async fn what_lies_on_the_disk_is_for_the_server_alone() -> Result<()> {
     let snapshot = fs::read(server.data().join("snapshot.sealed"))?;
     let (_, secret) = key.split_once(':').context("a printed key has two parts")?;
     let (_, first) = owner.key.split_once(':').context("a printed key has two parts")?;
-    for canary in [secret, &secret[4..], first, "canary", owner.app.as_str(), "demo:**", "signing", "{\""] {
+    for canary in [secret, &secret[4..], first, "canary", owner.app.as_str(), "demo:**", "signing", "\"keys\""] {
         let shown = snapshot.windows(canary.len()).any(|bytes| bytes == canary.as_bytes());
         assert!(!shown, "the snapshot shows {canary}");
     }
