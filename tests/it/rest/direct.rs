@@ -1,13 +1,18 @@
 //! Plain publishes are answered without the machinery around all other requests: nobody may see a difference.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use ::harness::TIMEOUT;
 use ::harness::raw::{Raw, place};
-use ::harness::server::Server;
+use ::harness::server::{Options, Server};
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
 
 /// A publish as bytes; with a trailer announced it is no plain one, which changes nothing else.
 fn publish(app_url: &str, channel: &str, key: &str, lines: &str, body: &str) -> Result<Vec<u8>> {
@@ -132,6 +137,35 @@ async fn a_body_may_come_in_any_parts() -> Result<()> {
         let position = body["position"].as_str().context("accepted")?;
         assert!(position.ends_with(&format!(".{}", number + 2)), "cut at {cut}: {body}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_ended_as_any_other() -> Result<()> {
+    let server = Server::start_with(Options::default().with("FANFARE_GATEWAY__BODY_TIMEOUT_MS", 1_000)).await?;
+    let owner = server.sign_up().await?;
+    let app = owner.app_url();
+    let whole = publish(&app, "room:9", &owner.key, "", &json!({ "data": "x".repeat(5_000) }).to_string())?;
+    let begins = whole.len() - 5_000;
+    let (mut reader, mut writer) = TcpStream::connect(place(&app)?.0).await?.into_split();
+    writer.write_all(&whole[..begins]).await?;
+    // A byte at a time, often enough that no single wait is long: all of it would take minutes.
+    let dripping = async {
+        let mut drops = interval(Duration::from_millis(100));
+        for byte in &whole[begins..] {
+            drops.tick().await;
+            if writer.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+        anyhow::bail!("the connection took all of it, or ended without an answer")
+    };
+    let mut head = [0; 12];
+    tokio::select! {
+        read = timeout(TIMEOUT, reader.read_exact(&mut head)) => read.context("no answer")??,
+        ended = dripping => return ended,
+    };
+    assert_eq!(&head, b"HTTP/1.1 400");
     Ok(())
 }
 

@@ -30,11 +30,13 @@ use super::rewound::Rewound;
 /// How much is read at a time, and what is kept between requests. A longer request has a buffer of its own size for as
 /// long as it takes.
 const BUFFER_BYTES: usize = 4 * 1024;
-/// The longest body that is answered directly.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The longest body that is answered directly. It is held before the key is looked at, so it is no longer than what hyper
+/// holds of somebody unknown.
+const BODY_BYTES_MAX: usize = 8 * 1024;
 /// The most headers of a plain request.
 const HEADERS_MAX: usize = 16;
-/// How long the rest of a body is waited for before hyper waits for it, which knows what to say when none comes.
+/// How long all of a body is waited for, however it drips, before hyper waits for it, which knows what to say when it does
+/// not come.
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// A POST of JSON that can be answered directly.
@@ -70,6 +72,8 @@ pub(super) async fn run<E: Endpoint, S: Stream>(
     let (stopped, timer) = (pin!(shared.shutdown.cancelled()), pin!(sleep_until(first)));
     let mut wait = Wait { stopped, timer, until: first };
     let mut asked = false;
+    // Until when the body of the request that is being read may take.
+    let mut body_until = None;
     loop {
         if buffer.is_empty() && !wait.fill(&mut stream, &mut buffer, true).await.is_more() {
             return None;
@@ -88,8 +92,7 @@ pub(super) async fn run<E: Endpoint, S: Stream>(
                 length
             }
             Look::Short(length) if length > buffer.len() => {
-                buffer.reserve(length - buffer.len());
-                wait.set_until(Instant::now() + BODY_WAIT);
+                wait.set_until(*body_until.get_or_insert_with(|| Instant::now() + BODY_WAIT));
                 match wait.fill(&mut stream, &mut buffer, false).await {
                     Filled::More => continue,
                     Filled::End => return None,
@@ -101,6 +104,7 @@ pub(super) async fn run<E: Endpoint, S: Stream>(
         forget(&mut buffer, length);
         let answered = out.len();
         forget(&mut out, answered);
+        body_until = None;
         wait.set_until(Instant::now() + idle);
     }
     Some(Handed { stream: Rewound::new(Bytes::from(buffer), stream), asked })
