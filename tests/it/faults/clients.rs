@@ -35,6 +35,15 @@ async fn heartbeat(owner: &Owner) -> Result<()> {
     .await
 }
 
+/// What burns time until this is dropped: also when a test fails, or its runtime would wait for ever.
+struct Burning(Arc<AtomicBool>);
+
+impl Drop for Burning {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 async fn enter(client: &mut Client) -> Result<Value> {
     client.ok("presence", json!({ "channel": "room:9", "action": "enter" })).await
 }
@@ -160,10 +169,10 @@ async fn on_a_machine_without_time_to_spare_nobody_is_taken_for_gone() -> Result
     }
     watcher.ok("subscribe", json!({ "channel": "room:9", "presence": true })).await?;
     ensure!(watcher.push().await?["presence"]["count"] == members.len());
-    let burn = Arc::new(AtomicBool::new(true));
+    let burning = Burning(Arc::new(AtomicBool::new(true)));
     let burners: Vec<_> = (0..BURNERS)
         .map(|_| {
-            let burn = Arc::clone(&burn);
+            let burn = Arc::clone(&burning.0);
             tokio::task::spawn_blocking(move || {
                 while burn.load(Ordering::Relaxed) {
                     std::hint::spin_loop()
@@ -179,7 +188,7 @@ async fn on_a_machine_without_time_to_spare_nobody_is_taken_for_gone() -> Result
         }
         watcher.nothing_came().await?;
     }
-    burn.store(false, Ordering::Relaxed);
+    drop(burning);
     for burner in burners {
         burner.await?;
     }
