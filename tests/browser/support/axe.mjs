@@ -10,6 +10,14 @@ const source = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe
  * @param {import("playwright-core").Page} page
  */
 export async function accessible(page, what) {
+  // A change of scheme, or of what a button may do, reaches its colours in a transition, however short: what is judged is
+  // where they arrive.
+  await page.evaluate(async () => {
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    const running = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
+    // One that is cut short by another is not waited for.
+    await Promise.allSettled(running.map((transition) => transition.finished));
+  });
   // Through the debugger: the page's own policy admits no foreign script.
   await page.evaluate(source);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
