@@ -29,7 +29,7 @@ use crate::usage::Usage;
 const SHARDS: usize = 64;
 const CHUNK: usize = 256;
 /// Deliveries one turn makes itself; tasks make the rest.
-const INLINE_MAX: u64 = 512;
+const INLINE_MAX: u64 = 1_024;
 /// Such tasks at one moment: more would only take from each other.
 const TASKS_MAX: u32 = 4;
 /// Bytes after which a part ends before its subscribers do: a megabyte to a few hundred of them takes long.

@@ -122,6 +122,8 @@ pub(crate) struct Public {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
+    /// Threads that serve clients; 0 for one less than the machine has cores, and one at least.
+    pub(crate) threads: usize,
     /// How many, over all apps.
     pub(crate) connections_max: u64,
     /// How many are let in a second; the others are told when to come again.
@@ -138,6 +140,7 @@ pub(crate) struct Node {
 impl Default for Node {
     fn default() -> Self {
         Self {
+            threads: 0,
             connections_max: 100_000,
             connects_per_s: 5_000,
             connects_burst: 10_000,

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let provider = rustls::crypto::ring::default_provider();
     provider.install_default().expect("nothing has installed a TLS provider before main");
-    let runtime = fanfare_engine::turn::on(&mut tokio::runtime::Builder::new_multi_thread()).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(cli.run());

@@ -8,6 +8,7 @@
 //! ```
 
 mod data_plane;
+mod workers;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use self::data_plane::DataPlane;
+use self::workers::Workers;
 use crate::banner::Banner;
 use crate::config::{Options, Stop};
 use crate::control_plane::{self, Plane};
@@ -96,6 +98,8 @@ struct Server {
     store: watch::Sender<Option<Store>>,
     control: Arc<OnceLock<Control>>,
     database: Option<Database>,
+    /// Ends last: connections to Postgres may have been opened by its threads.
+    workers: Option<Workers>,
     begun: Instant,
 }
 
@@ -142,6 +146,7 @@ impl Server {
             store: watch::Sender::new(None),
             control: Arc::default(),
             database: None,
+            workers: None,
             begun,
             options,
         })
@@ -167,7 +172,9 @@ impl Server {
         let role = self.options.role;
         if role.has_gateway() {
             let dashboard = self.urls.control.parse().context("public.control_url is not a URL")?;
+            let workers = self.workers.insert(Workers::start(self.options.node.threads)?);
             let plane = DataPlane {
+                workers: workers.handle(),
                 options: &self.options,
                 data: &self.data,
                 keys: &self.keys,

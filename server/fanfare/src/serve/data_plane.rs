@@ -14,6 +14,7 @@ use fanfare_engine::{
 };
 use fanfare_store::Store;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -38,6 +39,7 @@ const FIRST_LIST: Duration = Duration::from_secs(30);
 
 /// What the data plane is made of.
 pub(super) struct DataPlane<'a> {
+    pub(super) workers: &'a Handle,
     pub(super) options: &'a Options,
     pub(super) data: &'a Path,
     pub(super) keys: &'a MasterKeys,
@@ -76,7 +78,7 @@ impl DataPlane<'_> {
         if has_store && timeout(FIRST_LIST, self.feed.loaded()).await.is_err() {
             warn!("Postgres does not list the apps; serving those that are known");
         }
-        self.serve(Arc::clone(&node), listener);
+        self.serve(Arc::clone(&node), listener)?;
         Ok(node)
     }
 
@@ -131,7 +133,7 @@ impl DataPlane<'_> {
         let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, keys.position.clone());
         broker.deliver_to(node.sink());
         node.keep_revocations_in(Arc::new(StoredRevocations::new(self.store.clone())));
-        self.lifecycle.tasks.spawn(Arc::clone(&node).run(self.lifecycle.soft.clone()));
+        self.lifecycle.tasks.spawn_on(Arc::clone(&node).run(self.lifecycle.soft.clone()), self.workers);
         let bytes_max = self.options.node.memory_bytes_max;
         if bytes_max > 0 {
             let memory = MemoryTask { node: Arc::clone(&node), bytes_max, stop: self.lifecycle.soft.clone() };
@@ -198,15 +200,25 @@ impl DataPlane<'_> {
         self.lifecycle.tasks.spawn(figures.run());
     }
 
-    fn serve(&self, node: Arc<Node>, listener: TcpListener) {
+    fn serve(&self, node: Arc<Node>, listener: TcpListener) -> Result<()> {
         let mut options = self.options.gateway.clone();
         options.docs_url = self.docs_url.to_owned();
         let stop = self.lifecycle.soft.clone();
-        self.lifecycle.tasks.spawn(async move {
-            if let Err(failure) = fanfare_gateway::serve(listener, node, options, stop.clone()).await {
-                error!(error = %failure, "the gateway does not serve");
+        // Bound by another runtime, whose threads would wait for its connections.
+        let listener = listener.into_std().context("the gateway's listener cannot be handed over")?;
+        let serve = async move {
+            let served = match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    fanfare_gateway::serve(listener, node, options, stop).await.map_err(anyhow::Error::from)
+                }
+                Err(failure) => Err(failure.into()),
+            };
+            if let Err(failure) = served {
+                error!(error = format!("{failure:#}"), "the gateway does not serve");
             }
-        });
+        };
+        self.lifecycle.tasks.spawn_on(serve, self.workers);
+        Ok(())
     }
 }
 
