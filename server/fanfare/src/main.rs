@@ -41,6 +41,7 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::take_small_pages();
     let cli = cli::Cli::parse();
     let provider = rustls::crypto::ring::default_provider();
     provider.install_default().expect("nothing has installed a TLS provider before main");
