@@ -4,7 +4,7 @@
 //! ```text
 //!   subscribe, history, presence, connect ───────────────┐
 //!   publish ── the same connection and channel lately? ──┴─▶ rows of the app ── every few seconds ──▶ kept for a day
-//!              256 marks, a hash and a load: nearly always          500, 128 KiB
+//!              2,048 marks, a hash and a load: nearly always          500, 128 KiB
 //! ```
 //!
 //! A publish is not looked at twice in one turn: its mark says that this connection's word on this channel is noted. What
@@ -31,7 +31,7 @@ const ROW_BYTES_MAX: usize = 2 * 1024;
 /// What a row weighs beside its texts.
 const ROW_BYTES: usize = 160;
 /// Marks of publishes that were noted in this turn.
-const MARKS: usize = 256;
+const MARKS: usize = 2_048;
 
 /// What was decided in one app since it was last taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -69,6 +69,8 @@ struct Log {
     lineage: Lineage,
     top: Seq,
     messages: VecDeque<Arc<Message>>,
+    /// When the oldest of them was published, where it is looked at for each publish: its own memory is long cold.
+    oldest_ms: u64,
     bytes: u64,
     app_bytes: Arc<AtomicU64>,
     ids: Option<Box<Ids>>,
@@ -157,6 +159,7 @@ impl MemoryBroker {
                     lineage: Lineage { epoch, term: self.term, nonce: self.nonce },
                     top: 0,
                     messages: VecDeque::new(),
+                    oldest_ms: 0,
                     bytes: 0,
                     app_bytes,
                     ids: None,
@@ -212,6 +215,9 @@ impl MemoryBroker {
             draft: append.draft,
         });
         if kept {
+            if log.messages.is_empty() {
+                log.oldest_ms = append.time_ms;
+            }
             log.messages.push_back(Arc::clone(&message));
             log.bytes += weight;
             self.take(log, weight);
@@ -294,15 +300,16 @@ impl MemoryBroker {
     fn trim(&self, log: &mut Log, now_ms: u64, incoming: u64) {
         let history = log.history;
         let extra = usize::from(incoming > 0);
-        while let Some(oldest) = log.messages.front() {
-            let expired = oldest.time_ms.saturating_add(history.ttl_ms) <= now_ms;
+        while !log.messages.is_empty() {
+            let expired = log.oldest_ms.saturating_add(history.ttl_ms) <= now_ms;
             let crowded = log.messages.len() + extra > history.messages as usize;
             let heavy = log.bytes + incoming > history.bytes;
             if !(expired || crowded || heavy) {
                 return;
             }
+            let Some(oldest) = log.messages.pop_front() else { return };
+            log.oldest_ms = log.messages.front().map_or(0, |next| next.time_ms);
             let weight = oldest.draft.weight() as u64 + MESSAGE_OVERHEAD;
-            log.messages.pop_front();
             log.bytes -= weight;
             self.give_back(log, weight);
         }
