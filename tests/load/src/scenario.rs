@@ -160,7 +160,8 @@ pub(crate) fn paced(
         }
         // A millisecond at least: at high rates a turn's publishes go together, as they do from busy publishers. What comes
         // meanwhile is read, but brings no publish forward: how quickly a server answers must not say how it is asked.
-        let next = Duration::from_micros((sent + 1) * 1_000_000 / u64::from(rate)).max(elapsed + Duration::from_millis(1));
+        let next =
+            Duration::from_micros((sent + 1) * 1_000_000 / u64::from(rate)).max(elapsed + Duration::from_millis(1));
         loop {
             let now = crate::clock::now().saturating_sub(begun);
             if now >= next {

@@ -24,7 +24,8 @@ impl Workers {
         let threads = if threads == 0 { cores.saturating_sub(1).max(1) } else { threads };
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name("gateway").enable_all();
-        let runtime = fanfare_engine::turn::on(&mut builder).build().context("the threads of the gateway do not start")?;
+        let runtime =
+            fanfare_engine::turn::on(&mut builder).build().context("the threads of the gateway do not start")?;
         info!(threads, cores, "serving clients");
         Ok(Self(Some(runtime)))
     }
