@@ -85,10 +85,10 @@ impl Revocations {
         Self::new(others.chain([revocation.clone()]).collect())
     }
 
-    /// These without one.
+    /// These without the ones that have ended.
     #[must_use]
-    pub fn without(&self, id: RevocationId) -> Self {
-        Self::new(self.iter().filter(|one| one.id != id).cloned().collect())
+    pub fn without(&self, ended: impl Fn(RevocationId) -> bool) -> Self {
+        Self::new(self.iter().filter(|one| !ended(one.id)).cloned().collect())
     }
 
     /// Those that cover tokens which the others do not.
@@ -180,7 +180,7 @@ mod tests {
         let ids = |all: &Revocations| all.iter().map(|one| one.id.unix_ms()).collect::<Vec<_>>();
         assert_eq!((ids(&first), ids(&second)), (vec![1, 2], vec![2, 3]));
         assert_eq!(second.of(&client(Some(1_500))), Some(RevocationId::new(3, 0)));
-        assert_eq!(ids(&second.without(RevocationId::new(3, 0))), [2]);
+        assert_eq!(ids(&second.without(|id| id == RevocationId::new(3, 0))), [2]);
         let beyond = |one: &Revocations, other: &Revocations| one.beyond(other).count();
         assert_eq!((beyond(&second, &first), beyond(&first, &second), beyond(&first, &first)), (1, 0, 0));
         assert_eq!(beyond(&first, &Revocations::default()), 2);

@@ -2,7 +2,7 @@
 //!
 //! A snapshot that arrives acts on live connections: each is told to look again at its rights.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -49,8 +49,8 @@ pub struct Directory {
 /// An app's snapshot and what this node counts for it.
 pub(crate) struct AppEntry {
     app: ArcSwap<App>,
-    /// Revocations made here that no snapshot has had yet; the store bounds how many there can be.
-    ahead: Mutex<Vec<Revocation>>,
+    /// What was done about revocations and snapshots may not show yet.
+    ahead: Mutex<Ahead>,
     id: AppId,
     pub(crate) stats: AppStats,
     pub(crate) usage: Usage,
@@ -70,6 +70,18 @@ pub(crate) struct AppEntry {
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
+
+/// What was done about revocations and snapshots may not show yet: one may have been read before, and come after.
+#[derive(Default)]
+struct Ahead {
+    /// Made, and in no snapshot so far; the store bounds how many there can be.
+    made: Vec<Revocation>,
+    /// Ended, the last one last, at most [`ENDED_MAX`]. An id is never used again, so that none of these can be in force.
+    ended: VecDeque<RevocationId>,
+}
+
+/// How many ended revocations are remembered: many times what can be ended while one snapshot is read.
+const ENDED_MAX: usize = 1_024;
 
 impl Directory {
     /// Takes a snapshot in, unless a newer one is there, and has live connections look again at their rights.
@@ -345,11 +357,15 @@ impl AppEntry {
     }
 
     /// Takes a newer snapshot in; what was in force before it, and what is now. A revocation that was made here is held
-    /// until a snapshot has it: this one may have been read before it was made.
+    /// until a snapshot has it, and one that was ended here stays so: this one may have been read before.
     fn take_in(&self, mut app: App) -> Option<(Arc<App>, Arc<App>)> {
         let mut ahead = self.ahead();
-        ahead.retain(|revocation| !app.revocations.cover(revocation));
-        app.revocations = ahead.iter().fold(app.revocations, |held, revocation| held.with(revocation.clone()));
+        ahead.made.retain(|revocation| !app.revocations.cover(revocation));
+        let ended: HashSet<RevocationId> = ahead.ended.iter().copied().collect();
+        if app.revocations.iter().any(|one| ended.contains(&one.id)) {
+            app.revocations = app.revocations.without(|id| ended.contains(&id));
+        }
+        app.revocations = ahead.made.iter().fold(app.revocations, |held, revocation| held.with(revocation.clone()));
         let app = Arc::new(app);
         let before =
             self.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
@@ -365,8 +381,8 @@ impl AppEntry {
     /// Holds a revocation before a snapshot does. Answers how many connections it ends.
     fn revoke(&self, revocation: &Revocation) -> u64 {
         let mut ahead = self.ahead();
-        ahead.retain(|one| one.revoked != revocation.revoked);
-        ahead.push(revocation.clone());
+        ahead.made.retain(|one| one.revoked != revocation.revoked);
+        ahead.made.push(revocation.clone());
         self.app.rcu(|app| App { revocations: app.revocations.with(revocation.clone()), ..App::clone(app) });
         drop(ahead);
         self.end_revoked(revocation)
@@ -375,11 +391,15 @@ impl AppEntry {
     /// Lets tokens work again before a snapshot does.
     fn end_revocation(&self, id: RevocationId) {
         let mut ahead = self.ahead();
-        ahead.retain(|one| one.id != id);
-        self.app.rcu(|app| App { revocations: app.revocations.without(id), ..App::clone(app) });
+        ahead.made.retain(|one| one.id != id);
+        if ahead.ended.len() == ENDED_MAX {
+            ahead.ended.pop_front();
+        }
+        ahead.ended.push_back(id);
+        self.app.rcu(|app| App { revocations: app.revocations.without(|one| one == id), ..App::clone(app) });
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Vec<Revocation>> {
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -548,5 +568,34 @@ mod tests {
         directory.end_revocation(app.id, revocation.id);
         directory.upsert(snapshot(5, Revocations::default()));
         assert_eq!(held(), 0);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_read_before_a_revocation_was_ended_does_not_bring_it_back() {
+        let (directory, app) = (Directory::default(), App::for_tests());
+        directory.upsert(app.clone());
+        let revocation = |id| Revocation { id, revoked: Revoked::User("ann".into()), issued_until_ms: 1_000 };
+        let first = revocation(RevocationId::new(1, 1));
+        let held = || directory.get(app.id).expect("known").revocations.iter().map(|one| one.id).collect::<Vec<_>>();
+        let snapshot = |version, all: &[&Revocation]| App {
+            version,
+            revocations: Revocations::new(all.iter().copied().cloned().collect()),
+            ..app.clone()
+        };
+        directory.revoke(app.id, &first);
+        directory.end_revocation(app.id, first.id);
+        directory.upsert(snapshot(2, &[]));
+        directory.upsert(snapshot(3, &[&first]));
+        assert_eq!(held(), [], "read between both");
+        directory.upsert(snapshot(4, &[]));
+        // The same tokens again are another revocation.
+        let second = revocation(RevocationId::new(2, 1));
+        directory.upsert(snapshot(5, &[&second]));
+        assert_eq!(held(), [second.id]);
+        for number in 0..2 * ENDED_MAX as u64 {
+            directory.end_revocation(app.id, RevocationId::new(number + 3, 1));
+        }
+        let entry = directory.entry(app.id).expect("known");
+        assert_eq!(entry.ahead().ended.len(), ENDED_MAX);
     }
 }
