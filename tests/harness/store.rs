@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use fanfare_core::{Clock, Limits};
 use fanfare_store::{
-    Account, Actor, AppStore, MasterKey, MemberStore, NewAccount, Origin, SessionTerms, Store, StoreError,
-    StoreOptions, TenantStore,
+    Account, Actor, AppRecord, AppStore, Keep, MasterKey, MemberStore, NewAccount, Origin, Reservation, SessionTerms,
+    Store, StoreError, StoreOptions, TenantStore,
 };
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -99,6 +99,17 @@ pub fn new_account(name: &str) -> NewAccount {
 #[must_use]
 pub fn origin() -> Origin {
     Origin { ip: Some("192.0.2.1".into()), user_agent: Some("tests".into()) }
+}
+
+impl Tenant {
+    /// Makes an app for a request that was reserved, and keeps this as its answer.
+    ///
+    /// # Errors
+    /// As [`TenantStore::create_app`].
+    pub async fn answer(&self, request: Reservation, app: &str, body: &[u8]) -> Result<AppRecord, StoreError> {
+        let body = body.to_vec();
+        self.tenant.create_app(app, Some(Keep::new(request, 201, |_| Ok(body)))).await
+    }
 }
 
 impl Home {

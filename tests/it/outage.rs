@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval, timeout};
 const UNKNOWN: &str = "app_00000000000000000000000001";
 
 /// A Postgres that the test may stop, and a server that works with it.
-async fn stoppable() -> Result<(OwnCluster, Server)> {
+pub(crate) async fn stoppable() -> Result<(OwnCluster, Server)> {
     let cluster = OwnCluster::start().await?;
     let data = std::env::temp_dir().join(format!("fanfare-migrate-{}", std::process::id()));
     let data = data.to_str().context("a path of ours")?;

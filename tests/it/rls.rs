@@ -48,7 +48,7 @@ async fn furnished(home: &Home) -> Result<(Tenant, Tenant)> {
             ceiling: Capabilities::default(),
             claims: ClaimMap::default(),
         };
-        let issuer = tenant.app.create_issuer(issuer).await?;
+        let issuer = tenant.app.create_issuer(issuer, None).await?;
         home.store.feed().issuer_fetched(issuer.issuer.id, Err("away")).await?;
     }
     let told = [&ann, &bob].map(|tenant| (tenant.app.id(), BTreeMap::from([(Limit::Connections, Used::default())])));

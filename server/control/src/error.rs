@@ -75,6 +75,7 @@ fn store_problem(error: &StoreError) -> Problem {
         StoreError::IdempotencyBusy => Problem { retryable: true, ..told(ErrorCode::Conflict) }.retry_after_ms(1_000),
         StoreError::Unavailable(_) => Problem::new(ErrorCode::StorageUnavailable, AWAY).retry_after_ms(1_000),
         StoreError::AnswerTooLarge { .. }
+        | StoreError::NotPrintable(_)
         | StoreError::Role { .. }
         | StoreError::Url(_)
         | StoreError::Schema { .. }

@@ -3,15 +3,18 @@
 //! Keys belong to the signed-in person and are kept for a day, with a hash of method, path and body: one key stands
 //! for one request. Refusals are not kept, so that a corrected request may use the same key.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use fanfare_api::server::{BODY_BYTES_MAX, json_body, parse};
 use fanfare_core::{ErrorCode, Problem};
-use fanfare_store::{Begun, MemberStore, StoredAnswer};
+use fanfare_store::{Begun, Idempotency, Keep, MemberStore, Reservation, StoreError, StoredAnswer};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 
 use crate::error::ControlError;
 use crate::state::Control;
@@ -20,6 +23,9 @@ use crate::state::Control;
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_BYTES_MAX: usize = 128;
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(1);
+/// The last pause: all of them take about a minute.
+const GIVE_BACK_PAUSE_MAX: Duration = Duration::from_secs(32);
 
 /// A strict JSON body that may be sent again.
 pub(crate) struct Repeatable<T> {
@@ -61,39 +67,41 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, ControlError> {
 }
 
 impl Once {
-    /// Does the work and answers 201 with what it made, or answers what was answered before.
+    /// Does the work and answers 201 with a view of what it made, or answers what was answered before. The answer is kept
+    /// in the transaction of the work, which is given what it takes for that.
     ///
-    /// It goes on when the client goes away: otherwise a repetition might do again what was done and not yet noted.
-    pub(crate) async fn create<T, W>(
+    /// It goes on when the client goes away: whoever repeats the request finds it done.
+    pub(crate) async fn create<M, V, W>(
         self,
         control: &Control,
         member: &MemberStore,
-        work: W,
+        view: impl Fn(&M) -> V + Clone + Send + Sync + 'static,
+        work: impl FnOnce(Option<Keep<M>>) -> W + Send + 'static,
     ) -> Result<Response, ControlError>
     where
-        T: Serialize + Send,
-        W: Future<Output = Result<T, ControlError>> + Send + 'static,
+        M: Send + Sync + 'static,
+        V: Serialize,
+        W: Future<Output = Result<M, StoreError>> + Send + 'static,
     {
         let store = member.idempotency();
         let done = control.tasks().spawn(async move {
             let Some(key) = self.key else {
-                return Ok(fresh(print(&work.await?)?));
+                return Ok(fresh(print(&view(&work(None).await?))?));
             };
             let reservation = match store.begin(&key, self.hash).await? {
                 Begun::Replay(answer) => return Ok(replay(answer)),
                 Begun::New(reservation) => reservation,
             };
-            match work.await.and_then(|made| print(&made)) {
-                Ok(body) => {
-                    store.finish(reservation, StatusCode::CREATED.as_u16(), &body).await?;
-                    Ok(fresh(body))
-                }
+            let printed = {
+                let view = view.clone();
+                move |made: &M| print(&view(made))
+            };
+            let keep = Keep::new(reservation.clone(), StatusCode::CREATED.as_u16(), printed);
+            match work(Some(keep)).await {
+                Ok(made) => Ok(fresh(print(&view(&made))?)),
                 Err(error) => {
-                    // Kept reservations end by themselves after a minute; the first error is the one to tell.
-                    if let Err(second) = store.abandon(reservation).await {
-                        tracing::warn!(error = %second, "a reservation of an idempotency key was not given back");
-                    }
-                    Err(error)
+                    give_back(store, reservation);
+                    Err(error.into())
                 }
             }
         });
@@ -101,8 +109,28 @@ impl Once {
     }
 }
 
-fn print<T: Serialize>(made: &T) -> Result<Vec<u8>, ControlError> {
-    serde_json::to_vec(made).map_err(|_| ControlError::Defect("an answer does not print as JSON"))
+/// Lets a corrected request, or the same one later, use the key again. While Postgres is away that is tried for about as
+/// long as the reservation lasts by itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a back-off; the end of the server does not wait for it, for what is lost then ends by itself"
+)]
+fn give_back(store: Idempotency, reservation: Reservation) {
+    tokio::spawn(async move {
+        let mut pause = GIVE_BACK_AFTER;
+        while let Err(error) = store.abandon(&reservation).await {
+            if !error.is_temporary() || pause > GIVE_BACK_PAUSE_MAX {
+                tracing::warn!(%error, "a reservation of an idempotency key was not given back");
+                return;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    });
+}
+
+fn print<T: Serialize>(made: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(made).map_err(StoreError::NotPrintable)
 }
 
 fn fresh(body: Vec<u8>) -> Response {

@@ -8,7 +8,7 @@ use crate::audit::Entry;
 use crate::page::Part;
 use crate::scope::Write;
 use crate::store::Inner;
-use crate::{AppStore, Page, PageRequest, StoreError, TenantStore, acls, chance, keys};
+use crate::{AppStore, Keep, Page, PageRequest, StoreError, TenantStore, acls, chance, keys};
 
 /// The most apps one tenant may have.
 pub const APPS_MAX: u32 = 100;
@@ -127,11 +127,12 @@ impl TenantStore {
         Ok(part.page(rows, |row| row.id).map(Row::record))
     }
 
-    /// Makes an app with the starter ACL and without a key.
+    /// Makes an app with the starter ACL and without a key. The answer to a repeatable request is kept with it.
     ///
     /// # Errors
-    /// [`crate::Conflict::AppNameTaken`], or [`StoreError::Full`] when the tenant has [`APPS_MAX`].
-    pub async fn create_app(&self, name: &str) -> Result<AppRecord, StoreError> {
+    /// [`crate::Conflict::AppNameTaken`], [`StoreError::Full`] when the tenant has [`APPS_MAX`], or
+    /// [`StoreError::IdempotencyBusy`] when somebody else took over the request.
+    pub async fn create_app(&self, name: &str, keep: Option<Keep<AppRecord>>) -> Result<AppRecord, StoreError> {
         let mut write = self.write().await?;
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM apps WHERE tenant_id = $1")
             .bind(self.id().to_bytes())
@@ -142,7 +143,7 @@ impl TenantStore {
         }
         let app = insert(&mut write, &self.inner, name).await?;
         let entry = Entry::new("app.created", app.id).in_app(app.id).after(app.for_audit());
-        write.commit(&self.inner, entry).await?;
+        write.commit_keeping(&self.inner, entry, &app, keep).await?;
         Ok(app)
     }
 }

@@ -53,6 +53,9 @@ pub enum StoreError {
         /// The most.
         max: usize,
     },
+    /// The answer that is to be kept does not print.
+    #[error("an answer does not print as JSON")]
+    NotPrintable(#[source] serde_json::Error),
     /// A database role is not as it must be; the server must not start.
     #[error("the database role {role} {problem}")]
     Role {

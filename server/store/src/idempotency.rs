@@ -1,7 +1,8 @@
 //! Repeated requests: the answer to a request with an `Idempotency-Key` is kept for a day and given again.
 //!
-//! Whoever comes first reserves the key for a minute and works; a repetition meanwhile is told to wait. Should the
-//! server die between its work and keeping the answer, the reservation runs out and a repetition works again.
+//! Whoever comes first reserves the key for a minute and works; a repetition meanwhile is told to wait. The answer is kept
+//! in the transaction of the work, so that whatever dies and whenever, both are there or neither is. Should nothing have
+//! been done, the reservation runs out and a repetition works.
 
 use std::sync::Arc;
 
@@ -32,17 +33,62 @@ pub struct StoredAnswer {
 /// What to do with a request that has an `Idempotency-Key`.
 #[derive(Debug)]
 pub enum Begun {
-    /// Work on it, then [`Idempotency::finish`] or [`Idempotency::abandon`].
+    /// Work on it, and [`Keep`] the answer, or [`Idempotency::abandon`] it.
     New(Reservation),
     /// It was done: answer the same again.
     Replay(StoredAnswer),
 }
 
 /// The right to work on a request; nobody else works on it for a minute.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reservation {
+    scope: Scope,
     key: String,
     id: [u8; 16],
+}
+
+/// How the answer to a reserved request is made of what the work made, to be kept together with it.
+pub struct Keep<M> {
+    reservation: Reservation,
+    status: u16,
+    print: Print<M>,
+}
+
+/// How what was made becomes a body.
+type Print<M> = Box<dyn FnOnce(&M) -> Result<Vec<u8>, StoreError> + Send>;
+
+impl<M> Keep<M> {
+    /// Answers this request with this HTTP status and a body.
+    pub fn new(
+        reservation: Reservation,
+        status: u16,
+        print: impl FnOnce(&M) -> Result<Vec<u8>, StoreError> + Send + 'static,
+    ) -> Self {
+        Self { reservation, status, print: Box::new(print) }
+    }
+
+    /// Keeps the answer in the transaction of the work, as the last thing in it: it is the scope of the request's answers
+    /// from here on. Refuses when the reservation had run out and somebody else took over, who does the work instead.
+    pub(crate) async fn keep(self, tx: &mut PgConnection, inner: &Inner, made: &M) -> Result<(), StoreError> {
+        let Self { reservation: Reservation { scope, key, id }, status, print } = self;
+        let body = print(made)?;
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(StoreError::AnswerTooLarge { bytes: body.len(), max: ANSWER_BYTES_MAX });
+        }
+        scope.enter(tx).await?;
+        let kept = sqlx::query(
+            "UPDATE idempotency_keys SET status = $4, sealed = $5
+             WHERE scope = $1 AND key = $2 AND reservation = $3 AND status IS NULL",
+        )
+        .bind(scope.to_bytes())
+        .bind(&key)
+        .bind(id)
+        .bind(status.cast_signed())
+        .bind(inner.master_key.seal(owner(&owner_id(scope, &key)), &body))
+        .execute(tx)
+        .await?;
+        if kept.rows_affected() == 0 { Err(StoreError::IdempotencyBusy) } else { Ok(()) }
+    }
 }
 
 /// Answers to the repeated requests of a tenant or a user.
@@ -89,46 +135,27 @@ impl Idempotency {
         .await?;
         let begun = match reserved.rows_affected() {
             0 => self.kept(&mut tx, key, request_hash).await.map(Begun::Replay),
-            _ => Ok(Begun::New(Reservation { key: key.to_owned(), id })),
+            _ => Ok(Begun::New(Reservation { scope: self.scope, key: key.to_owned(), id })),
         };
         tx.commit().await?;
         begun
     }
 
-    /// Keeps the answer. Where the reservation had run out and somebody else took over, theirs is kept.
+    /// Forgets the request: it failed in a way that a repetition may mend. An answer that was kept stays: a commit whose
+    /// own answer was lost may have been done.
     ///
     /// # Errors
-    /// [`StoreError::AnswerTooLarge`] above [`ANSWER_BYTES_MAX`].
-    pub async fn finish(&self, reservation: Reservation, status: u16, body: &[u8]) -> Result<(), StoreError> {
-        if body.len() > ANSWER_BYTES_MAX {
-            return Err(StoreError::AnswerTooLarge { bytes: body.len(), max: ANSWER_BYTES_MAX });
-        }
+    /// When Postgres is away.
+    pub async fn abandon(&self, reservation: &Reservation) -> Result<(), StoreError> {
         let mut tx = self.open().await?;
         sqlx::query(
-            "UPDATE idempotency_keys SET status = $4, sealed = $5 WHERE scope = $1 AND key = $2 AND reservation = $3",
+            "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND reservation = $3 AND status IS NULL",
         )
         .bind(self.scope.to_bytes())
         .bind(&reservation.key)
         .bind(reservation.id)
-        .bind(status.cast_signed())
-        .bind(self.inner.master_key.seal(owner(&self.owner_id(&reservation.key)), body))
         .execute(&mut *tx)
         .await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Forgets the request: it failed in a way that a repetition may mend.
-    ///
-    /// # Errors
-    /// When Postgres is away.
-    pub async fn abandon(&self, reservation: Reservation) -> Result<(), StoreError> {
-        let mut tx = self.open().await?;
-        sqlx::query("DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND reservation = $3")
-            .bind(self.scope.to_bytes())
-            .bind(&reservation.key)
-            .bind(reservation.id)
-            .execute(&mut *tx)
-            .await?;
         Ok(tx.commit().await?)
     }
 
@@ -169,15 +196,15 @@ impl Idempotency {
         let (Some(status), Some(sealed)) = (kept.status, kept.sealed) else {
             return Err(StoreError::IdempotencyBusy);
         };
-        let opened = self.inner.master_key.open(owner(&self.owner_id(key)), &sealed);
+        let opened = self.inner.master_key.open(owner(&owner_id(self.scope, key)), &sealed);
         let body = opened.map_err(|source| StoreError::Seal { what: "a kept answer does not open", source })?;
         Ok(StoredAnswer { status: status.cast_unsigned(), body: body.expose().to_vec() })
     }
+}
 
-    /// What identifies the row, as `sealed_values` in the migrations spells it.
-    fn owner_id(&self, key: &str) -> Vec<u8> {
-        [&self.scope.to_bytes(), key.as_bytes()].concat()
-    }
+/// What identifies the row, as `sealed_values` in the migrations spells it.
+fn owner_id(scope: Scope, key: &str) -> Vec<u8> {
+    [&scope.to_bytes(), key.as_bytes()].concat()
 }
 
 const fn owner(id: &[u8]) -> Owner<'_> {

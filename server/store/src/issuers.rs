@@ -11,7 +11,7 @@ use sqlx::types::Json;
 use crate::audit::Entry;
 use crate::page::Part;
 use crate::scope::Write;
-use crate::{AppStore, Page, PageRequest, StoreError, chance};
+use crate::{AppStore, Keep, Page, PageRequest, StoreError, chance};
 
 /// The most issuers of one app.
 pub const ISSUERS_MAX: u32 = 10;
@@ -179,11 +179,16 @@ impl AppStore {
         Ok(row.record())
     }
 
-    /// Makes an issuer.
+    /// Makes an issuer. The answer to a repeatable request is kept with it.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when the app has [`ISSUERS_MAX`].
-    pub async fn create_issuer(&self, new: NewIssuer) -> Result<IssuerRecord, StoreError> {
+    /// [`StoreError::Full`] when the app has [`ISSUERS_MAX`], [`StoreError::IdempotencyBusy`] when somebody else took over
+    /// the request.
+    pub async fn create_issuer(
+        &self,
+        new: NewIssuer,
+        keep: Option<Keep<IssuerRecord>>,
+    ) -> Result<IssuerRecord, StoreError> {
         let mut write = self.write().await?;
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM issuers WHERE app_id = $1")
             .bind(self.id().to_bytes())
@@ -215,7 +220,7 @@ impl AppStore {
         .await?;
         let made = row.record();
         let entry = Entry::new("issuer.created", made.issuer.id).in_app(self.id()).after(made.for_audit());
-        write.commit(self.inner(), entry).await?;
+        write.commit_keeping(self.inner(), entry, &made, keep).await?;
         Ok(made)
     }
 

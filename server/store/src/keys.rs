@@ -13,7 +13,7 @@ use crate::audit::Entry;
 use crate::page::Part;
 use crate::scope::Write;
 use crate::store::Inner;
-use crate::{AppStore, Conflict, Owner, Page, PageRequest, StoreError, chance};
+use crate::{AppStore, Conflict, Keep, Owner, Page, PageRequest, StoreError, chance};
 
 /// The most keys of one app that are not revoked.
 pub const KEYS_MAX: u32 = 100;
@@ -210,11 +210,16 @@ impl AppStore {
         Ok(row.record())
     }
 
-    /// Makes a key. The printed secret is returned this once.
+    /// Makes a key. The printed secret is returned this once. The answer to a repeatable request is kept with it.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when the app has [`KEYS_MAX`].
-    pub async fn create_key(&self, new: NewKey) -> Result<(KeyRecord, PrintedKey), StoreError> {
+    /// [`StoreError::Full`] when the app has [`KEYS_MAX`], [`StoreError::IdempotencyBusy`] when somebody else took over the
+    /// request.
+    pub async fn create_key(
+        &self,
+        new: NewKey,
+        keep: Option<Keep<(KeyRecord, PrintedKey)>>,
+    ) -> Result<(KeyRecord, PrintedKey), StoreError> {
         let mut write = self.write().await?;
         let count: i64 =
             sqlx::query_scalar("SELECT count(*) FROM keys WHERE app_id = $1 AND kind = 'api' AND revoked_at IS NULL")
@@ -224,10 +229,10 @@ impl AppStore {
         if count >= i64::from(KEYS_MAX) {
             return Err(StoreError::Full { what: "keys", max: KEYS_MAX });
         }
-        let (key, printed) = insert(&mut write, self.inner(), self.id(), "api", new).await?;
-        let entry = Entry::new("key.created", key.id).in_app(self.id()).after(key.for_audit());
-        write.commit(self.inner(), entry).await?;
-        Ok((key, printed))
+        let made = insert(&mut write, self.inner(), self.id(), "api", new).await?;
+        let entry = Entry::new("key.created", made.0.id).in_app(self.id()).after(made.0.for_audit());
+        write.commit_keeping(self.inner(), entry, &made, keep).await?;
+        Ok(made)
     }
 
     /// Renames a key. `expected` is the version that was read.

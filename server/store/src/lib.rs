@@ -59,7 +59,7 @@ pub use channel_settings::SettingsRecord;
 pub use decisions::{DecisionRecord, KeptDecision, LastDay, LeftOut};
 pub use error::{Conflict, StoreError};
 pub use feed::{Change, Changes, Feed};
-pub use idempotency::{ANSWER_BYTES_MAX, Begun, Idempotency, Reservation, StoredAnswer};
+pub use idempotency::{ANSWER_BYTES_MAX, Begun, Idempotency, Keep, Reservation, StoredAnswer};
 pub use issuers::{FetchRecord, FetchedKey, ISSUERS_MAX, IssuerChange, IssuerRecord, NewIssuer};
 pub use keys::{KEYS_MAX, KeyOwner, KeyRecord, NewKey, SigningKey};
 pub use limit_use::{UseRecord, Used};

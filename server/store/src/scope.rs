@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::audit::{self, Entry};
 use crate::store::Inner;
-use crate::{Idempotency, StoreError};
+use crate::{Idempotency, Keep, StoreError};
 
 /// Who changes something, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +115,21 @@ impl Write {
     /// Appends the one row of the audit log and commits.
     pub(crate) async fn commit(mut self, inner: &Inner, entry: Entry) -> Result<(), StoreError> {
         audit::append(&mut self, inner, entry).await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    /// The same, and keeps the answer to the request that asked for what was made.
+    pub(crate) async fn commit_keeping<M>(
+        mut self,
+        inner: &Inner,
+        entry: Entry,
+        made: &M,
+        keep: Option<Keep<M>>,
+    ) -> Result<(), StoreError> {
+        audit::append(&mut self, inner, entry).await?;
+        if let Some(keep) = keep {
+            keep.keep(&mut self.tx, inner, made).await?;
+        }
         Ok(self.tx.commit().await?)
     }
 }

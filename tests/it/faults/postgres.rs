@@ -1,14 +1,21 @@
 //! Postgres is there, and does not do its work.
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use ::harness::answer::Answer;
 use ::harness::eventually;
+use ::harness::owner::Owner;
 use ::harness::server::Server;
-use anyhow::{Result, ensure};
-use futures_util::future::join_all;
+use anyhow::{Result, bail, ensure};
+use futures_util::future::{join_all, try_join_all};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
 use crate::bombs::Bystander;
+use crate::outage::stoppable;
 
 #[tokio::test]
 async fn while_a_table_is_locked_the_control_plane_says_so_at_once_and_messages_flow() -> Result<()> {
@@ -17,7 +24,7 @@ async fn while_a_table_is_locked_the_control_plane_says_so_at_once_and_messages_
     let pool = server.database().pool().await?;
     let mut held = pool.begin().await?;
     sqlx::query("LOCK TABLE fanfare.keys, fanfare.apps IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await?;
-    let ended = std::cell::Cell::new(false);
+    let ended = Cell::new(false);
     let asking = async {
         let mut slowest = Duration::ZERO;
         // More at once than the pool has connections.
@@ -49,4 +56,77 @@ async fn while_a_table_is_locked_the_control_plane_says_so_at_once_and_messages_
     })
     .await?;
     bystander.settle("locked tables")
+}
+
+/// How many of each are made: an app may have a hundred keys, and a tenant a hundred apps.
+const MADE: usize = 90;
+/// After how many answers Postgres dies, each time with a request of every worker on its way.
+const DEATHS: [usize; 4] = [15, 50, 90, 140];
+const WORKERS: usize = 12;
+
+#[tokio::test]
+async fn what_was_being_made_when_postgres_died_is_made_once_with_its_row_in_the_log() -> Result<()> {
+    let (mut cluster, server) = stoppable().await?;
+    let owner = server.sign_up().await?;
+    let (taken, done, repeated) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let work = try_join_all((0..WORKERS).map(async |_| {
+        while taken.get() < 2 * MADE {
+            let number = taken.replace(taken.get() + 1);
+            repeated.set(repeated.get() + make(&owner, number).await?);
+            done.set(done.get() + 1);
+        }
+        Ok::<_, anyhow::Error>(())
+    }));
+    let deaths = async {
+        for after in DEATHS {
+            eventually("work goes on", async || Ok((done.get() >= after).then_some(()))).await?;
+            cluster.stop()?;
+            cluster.launch().await?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    let (worked, died) = tokio::join!(work, deaths);
+    worked?;
+    died?;
+    eprintln!("{} requests were repeated over {} deaths", repeated.get(), DEATHS.len());
+    ensure!(repeated.get() > 0, "nothing was on its way when Postgres died");
+    let mut admin = cluster.admin().await?;
+    for (table, action) in [("keys", "key.created"), ("apps", "app.created")] {
+        // No name twice, and one row of the log for each, of what is there.
+        let counted: (i64, i64, i64) = sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT count(*), count(DISTINCT name),
+                (SELECT count(*) FROM fanfare.audit_log WHERE action = $1 AND after ->> 'name' LIKE 'made %')
+             FROM fanfare.{table} WHERE name LIKE 'made %'"
+        )))
+        .bind(action)
+        .fetch_one(&mut admin)
+        .await?;
+        let made = i64::try_from(MADE)?;
+        ensure!(counted == (made, made, made), "{table}: rows, names, rows of the log: {counted:?}");
+    }
+    Ok(())
+}
+
+/// Makes a key or an app, however often it takes; answers how often it had to be asked again.
+async fn make(owner: &Owner, number: usize) -> Result<usize> {
+    let path = match number % 2 {
+        0 => format!("/api/v1/apps/{}/keys", owner.app),
+        _ => format!("/api/v1/tenants/{}/apps", owner.tenant),
+    };
+    let tries = Cell::new(0);
+    eventually("it is made", async || {
+        tries.set(tries.get() + 1);
+        let request = owner.request(Method::POST, &path).header("X-Fanfare-CSRF", "1");
+        let request = request.header("Idempotency-Key", format!("make-{number}"));
+        let answer = Answer::to(request.json(&json!({ "name": format!("made {number}") }))).await?;
+        match answer.status {
+            201 => Ok(Some(())),
+            503 => Ok(None),
+            // The first may still be at it, or wait for Postgres to give the key back.
+            409 if answer.body["retryable"] == true => Ok(None),
+            _ => bail!("{}: {}", answer.status, answer.body),
+        }
+    })
+    .await?;
+    Ok(tries.get() - 1)
 }

@@ -24,11 +24,11 @@ async fn actions(tenant: &Tenant) -> Result<Vec<String>> {
 async fn every_change_leaves_one_row_without_secrets_in_an_unbroken_chain() -> Result<()> {
     let home = home().await?;
     let ann = home.sign_up("ann").await?;
-    let app = ann.tenant.create_app("staging").await?;
+    let app = ann.tenant.create_app("staging", None).await?;
     let app = ann.tenant.app(app.id).await?;
     let change = AppChange { name: Some("test".to_owned()), ..AppChange::default() };
     app.update(1, change).await?;
-    let (key, printed) = app.create_key(new_key("backend")).await?;
+    let (key, printed) = app.create_key(new_key("backend"), None).await?;
     app.rename_key(key.id, 1, "server").await?;
     app.revoke_key(key.id).await?;
     app.revoke_key(key.id).await?;
@@ -160,9 +160,9 @@ async fn old_revisions_of_an_acl_are_kept_up_to_a_bound() -> Result<()> {
 async fn a_name_is_taken_once_in_a_tenant_and_free_in_another() -> Result<()> {
     let home = home().await?;
     let (ann, bob) = (home.sign_up("ann").await?, home.sign_up("bob").await?);
-    ann.tenant.create_app("staging").await?;
-    bob.tenant.create_app("staging").await?;
-    let taken = ann.tenant.create_app("staging").await;
+    ann.tenant.create_app("staging", None).await?;
+    bob.tenant.create_app("staging", None).await?;
+    let taken = ann.tenant.create_app("staging", None).await;
     assert!(matches!(taken, Err(StoreError::Conflict(Conflict::AppNameTaken))), "{taken:?}");
     let rename = AppChange { name: Some("staging".to_owned()), ..AppChange::default() };
     let taken = ann.app.update(1, rename).await;
@@ -177,13 +177,13 @@ async fn an_app_has_a_bounded_number_of_working_keys() -> Result<()> {
     let ann = home.sign_up("ann").await?;
     let mut last = ann.account.key.id;
     for number in 1..KEYS_MAX {
-        last = ann.app.create_key(new_key(&format!("key {number}"))).await?.0.id;
+        last = ann.app.create_key(new_key(&format!("key {number}")), None).await?.0.id;
     }
-    let full = ann.app.create_key(new_key("one more")).await;
+    let full = ann.app.create_key(new_key("one more"), None).await;
     assert!(matches!(full, Err(StoreError::Full { what: "keys", max: KEYS_MAX })), "{full:?}");
     let revoked = ann.app.revoke_key(last).await?;
     assert!(revoked.revoked_at.is_some());
-    ann.app.create_key(new_key("one more")).await?;
+    ann.app.create_key(new_key("one more"), None).await?;
     let renamed = ann.app.rename_key(last, revoked.version, "gone").await;
     assert!(matches!(renamed, Err(StoreError::Conflict(Conflict::KeyRevoked))), "{renamed:?}");
     Ok(())
@@ -194,8 +194,8 @@ async fn lists_come_in_pages_without_gaps_or_repetition() -> Result<()> {
     let home = home().await?;
     let ann = home.sign_up("ann").await?;
     for number in 0..6 {
-        ann.app.create_key(new_key(&format!("key {number}"))).await?;
-        ann.tenant.create_app(&format!("app {number}")).await?;
+        ann.app.create_key(new_key(&format!("key {number}")), None).await?;
+        ann.tenant.create_app(&format!("app {number}"), None).await?;
     }
     let mut request = PageRequest { after: None, limit: Some(3) };
     let (mut keys, mut apps, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -248,9 +248,9 @@ async fn hostile_texts_are_stored_as_they_are_or_refused() -> Result<()> {
     let long = "x".repeat(100);
     for text in ["'; DROP TABLE apps; --", "\\'", "%s$1", "=cmd|' /C calc'!A0", "\u{202e}🦀", "a\r\nb", long.as_str()]
     {
-        let (key, _) = ann.app.create_key(new_key(text)).await?;
+        let (key, _) = ann.app.create_key(new_key(text), None).await?;
         assert_eq!(ann.app.key(key.id).await?.name, text);
-        let app = ann.tenant.create_app(text).await?;
+        let app = ann.tenant.create_app(text, None).await?;
         assert_eq!(ann.tenant.app(app.id).await?.record().await?.name, text);
         let who = Who::User(text.into());
         let version = ann.app.acl().await?.version;
@@ -262,7 +262,7 @@ async fn hostile_texts_are_stored_as_they_are_or_refused() -> Result<()> {
     let nul = ann.app.put_acl(version, vec![RuleDraft { who, ..draft("a")? }]).await;
     assert!(matches!(nul, Err(StoreError::NotStorable)), "{nul:?}");
     for text in ["a\0b", "", &"x".repeat(101)] {
-        let refused = ann.app.create_key(new_key(text)).await;
+        let refused = ann.app.create_key(new_key(text), None).await;
         assert!(matches!(refused, Err(StoreError::NotStorable)), "{refused:?}");
     }
     assert_eq!(ann.tenant.verify_audit().await?, None);
@@ -277,7 +277,7 @@ async fn capabilities_keep_the_order_in_which_they_were_written() -> Result<()> 
         .map(|text| Pattern::parse(text).map(|pattern| (pattern, Operations::NONE.with(Operation::Publish))));
     let capabilities = Capabilities::new(entries.into_iter().collect::<Result<_, _>>()?);
     let new = NewKey { capabilities: capabilities.clone(), ..new_key("backend") };
-    let (key, _) = ann.app.create_key(new).await?;
+    let (key, _) = ann.app.create_key(new, None).await?;
     assert_eq!(ann.app.key(key.id).await?.capabilities, capabilities);
     Ok(())
 }

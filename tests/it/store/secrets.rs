@@ -24,7 +24,7 @@ async fn a_copy_of_the_database_opens_nothing() -> Result<()> {
     assert!(welcome.is_none());
     let answers = ann.tenant.idempotency();
     let Begun::New(reservation) = answers.begin("one", [1; 32]).await? else { anyhow::bail!("new") };
-    answers.finish(reservation, 201, ann.account.key.expose().as_bytes()).await?;
+    ann.answer(reservation, "staging", ann.account.key.expose().as_bytes()).await?;
     let text = dump(&home).await?;
     assert!(text.contains("ann@example.com"), "the dump is whole");
     let platform = ann.app.platform_key().await?;
@@ -47,7 +47,8 @@ async fn only_keys_that_may_sign_can_be_opened_again() -> Result<()> {
     let ann = home.sign_up("ann").await?;
     let publish = Operations::NONE.with(Operation::Publish);
     let capabilities = Capabilities::new(vec![(Pattern::parse("**")?, publish)]);
-    let (key, _) = ann.app.create_key(NewKey { name: "publisher".to_owned(), capabilities, expires_at: None }).await?;
+    let (key, _) =
+        ann.app.create_key(NewKey { name: "publisher".to_owned(), capabilities, expires_at: None }, None).await?;
     let sealed: Vec<(Vec<u8>, bool)> =
         sqlx::query_as("SELECT id, sealed IS NOT NULL FROM keys").fetch_all(&home.behind().await?).await?;
     assert_eq!(sealed.len(), 3);
@@ -65,14 +66,14 @@ async fn the_master_key_is_rotated_without_anybody_noticing() -> Result<()> {
     let ann = home.sign_up("ann").await?;
     let answers = ann.tenant.idempotency();
     let Begun::New(reservation) = answers.begin("one", [1; 32]).await? else { anyhow::bail!("new") };
-    answers.finish(reservation, 201, b"kept").await?;
+    ann.answer(reservation, "staging", b"kept").await?;
     let secret = ann.app.platform_key().await?.secret;
     let version = home.store.feed().all().await?[0].version;
     let (new, old) = (MasterKey::new([8; 32]), MASTER_KEY);
     let alone = Store::connect(options(&home.database, &home.clock, new.clone())).await;
     assert!(matches!(alone, Err(StoreError::Seal { .. })), "another key opens nothing, and says so at the start");
     let both = Store::connect(options(&home.database, &home.clock, new.clone().with_previous(old))).await?;
-    assert_eq!(both.reseal_all().await?, 6, "two keys, the keys of positions and of tickets, the pepper, one answer");
+    assert_eq!(both.reseal_all().await?, 7, "three keys, the keys of positions and of tickets, the pepper, one answer");
     assert_eq!(both.reseal_all().await?, 0);
     let rotated = Store::connect(options(&home.database, &home.clock, new)).await?;
     let member = rotated.member(fanfare_store::Actor { user: ann.account.user.id, ip: None });

@@ -64,7 +64,8 @@ pub(crate) async fn create(
     checks.finish()?;
     let InTenant { tenant, member, .. } = access;
     let state = control.clone();
-    once.create(&control, &member, async move { Ok(view(&state, tenant.create_app(&name).await?)) }).await
+    let created = move |app: &AppRecord| view(&state, app.clone());
+    once.create(&control, &member, created, async move |keep| tenant.create_app(&name, keep).await).await
 }
 
 /// Read an app

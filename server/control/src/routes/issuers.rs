@@ -82,8 +82,8 @@ pub(crate) async fn create(
 ) -> Result<Response, ControlError> {
     let issuer = checked(body)?;
     let InApp { app, member, .. } = access;
-    let work = async move { Ok(view(app.create_issuer(issuer).await?)) };
-    once.create(&control, &member, work).await
+    let created = |issuer: &IssuerRecord| view(issuer.clone());
+    once.create(&control, &member, created, async move |keep| app.create_issuer(issuer, keep).await).await
 }
 
 /// Change an issuer

@@ -8,6 +8,7 @@ use fanfare_api::key::{CreateKey, KeyCreated, KeyRevoked, KeyStatus, KeyView, Up
 use fanfare_api::server::{StrictJson, StrictQuery};
 use fanfare_api::{Page, PageQuery, SecretText};
 use fanfare_core::Capabilities;
+use fanfare_core::secret::PrintedKey;
 use fanfare_store::{KeyRecord, NewKey};
 
 use crate::access::{AppPath, Developer, InApp, InPath, KeyPath, Viewer};
@@ -59,11 +60,11 @@ pub(crate) async fn create(
     let now = control.now();
     let key = checked(body, now)?;
     let InApp { app, member, .. } = access;
-    let work = async move {
-        let (record, printed) = app.create_key(key).await?;
-        Ok(KeyCreated { key: view(record, now), secret: SecretText::new(printed.expose()) })
+    let created = move |(record, printed): &(KeyRecord, PrintedKey)| KeyCreated {
+        key: view(record.clone(), now),
+        secret: SecretText::new(printed.expose()),
     };
-    once.create(&control, &member, work).await
+    once.create(&control, &member, created, async move |keep| app.create_key(key, keep).await).await
 }
 
 fn checked(request: CreateKey, now: DateTime<Utc>) -> Result<NewKey, ControlError> {
