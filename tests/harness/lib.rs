@@ -33,6 +33,7 @@ mod journals;
 pub mod jwks;
 pub mod owner;
 pub mod postgres;
+pub mod proxy;
 pub mod publisher;
 pub mod raw;
 pub mod server;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
+use crate::proxy::Proxy;
 use cluster::Cluster;
 pub use cluster::LOGIN;
 pub use own::{OwnCluster, URL_PASSWORD, superuser_of};
@@ -58,6 +59,16 @@ impl Database {
     /// When the first connection fails.
     pub async fn pool_as(&self, role: &str) -> Result<PgPool> {
         self.connect(cluster::options(LOGIN, &self.name).options([("role", role)])).await
+    }
+
+    /// A proxy to its cluster, and where the database is through that: what `DATABASE_URL` wants.
+    ///
+    /// # Errors
+    /// When the machine gives no port.
+    pub async fn behind_proxy(&self) -> Result<(Proxy, String)> {
+        let proxy = Proxy::to_unix(cluster::socket()).await?;
+        let url = format!("postgres://{LOGIN}@{}/{}?sslmode=disable", proxy.address(), self.name);
+        Ok((proxy, url))
     }
 
     async fn connect(&self, options: PgConnectOptions) -> Result<PgPool> {

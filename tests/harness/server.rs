@@ -1,6 +1,7 @@
 //! The real server, alone: its own database, data directory and ports.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -36,6 +37,8 @@ pub struct Options {
     pub home: Home,
     /// Variables over the harness's own, such as `("FANFARE_STOP__DRAIN_MS", "1000")`.
     pub variables: Vec<(String, String)>,
+    /// What a shell does before it becomes the server.
+    pub prelude: Option<&'static str>,
 }
 
 impl Options {
@@ -50,6 +53,12 @@ impl Options {
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// Has a shell do this before it becomes the server, such as `trap '' XFSZ`.
+    #[must_use]
+    pub fn after(self, prelude: &'static str) -> Self {
+        Self { prelude: Some(prelude), ..self }
     }
 }
 
@@ -169,7 +178,7 @@ impl Server {
             log: Some(self.log_path()),
             variables,
             ports: self.ports,
-            ..Launch::new(binary()?, "it")
+            ..Launch::new(self.program()?, "it")
         };
         let platform = tokio::task::spawn_blocking(move || Platform::start(&launch)).await??;
         let urls = [&platform.gateway_url, &platform.control_url, &platform.private_url];
@@ -178,6 +187,16 @@ impl Server {
         }
         self.platform = Some(platform);
         Ok(())
+    }
+
+    /// What is started: the binary, or a script that becomes it.
+    fn program(&self) -> Result<PathBuf> {
+        let binary = binary()?;
+        let Some(prelude) = self.options.prelude else { return Ok(binary) };
+        let script = self.data.with_extension("start");
+        fs::write(&script, format!("#!/bin/sh\n{prelude}\nexec '{}' \"$@\"\n", binary.display()))?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700))?;
+        Ok(script)
     }
 
     /// Stops it as an operator would; [`launch`](Self::launch) starts it again.

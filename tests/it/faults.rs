@@ -2,4 +2,5 @@
 
 mod clients;
 mod configuration;
+mod disk;
 mod postgres;

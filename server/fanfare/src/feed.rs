@@ -17,7 +17,7 @@ pub(crate) mod snapshot;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -60,13 +60,15 @@ pub(crate) struct FeedStatus {
     loaded: watch::Sender<bool>,
     snapshots: AtomicU64,
     snapshot_failures: AtomicU64,
+    /// Whether the last one could not be written.
+    snapshot_fails: AtomicBool,
 }
 
 impl FeedStatus {
     /// Nothing has been heard yet.
     pub(crate) fn new(clock: Arc<SystemClock>) -> Self {
-        let (heard_ms, skew_ms, loaded, snapshots, snapshot_failures) = Default::default();
-        Self { clock, heard_ms, skew_ms, loaded, snapshots, snapshot_failures }
+        let (heard_ms, skew_ms, loaded, snapshots, snapshot_failures, snapshot_fails) = Default::default();
+        Self { clock, heard_ms, skew_ms, loaded, snapshots, snapshot_failures, snapshot_fails }
     }
 
     /// Waits until the store has told of every app once.
@@ -88,6 +90,11 @@ impl FeedStatus {
     /// Snapshots written, and those that could not be.
     pub(crate) fn snapshots(&self) -> (u64, u64) {
         (self.snapshots.load(Ordering::Relaxed), self.snapshot_failures.load(Ordering::Relaxed))
+    }
+
+    /// Whether the last snapshot could not be written, so that a start without Postgres would serve what was before.
+    pub(crate) fn snapshot_fails(&self) -> bool {
+        self.snapshot_fails.load(Ordering::Relaxed)
     }
 
     fn heard(&self) {
@@ -314,6 +321,7 @@ impl SnapshotTask {
         let snapshot = Snapshot { taken_ms, keys: self.keys.clone(), apps, issuer_keys };
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || file.write(&snapshot)).await;
+        self.status.snapshot_fails.store(!matches!(written, Ok(Ok(()))), Ordering::Relaxed);
         match written {
             Ok(Ok(())) => {
                 self.status.snapshots.fetch_add(1, Ordering::Relaxed);

@@ -119,6 +119,9 @@ impl Health {
                 .reasons
                 .push(format!("this machine's clock and Postgres's are {} s apart", skew_ms.abs() / 1_000));
         }
+        if self.feed.snapshot_fails() {
+            readiness.degraded.push("the snapshot of apps cannot be written; the one before is kept".to_owned());
+        }
         if !node.directory().is_complete() {
             readiness.degraded.push("only the apps of the snapshot are known".to_owned());
         }

@@ -58,6 +58,11 @@ pub(super) fn options(role: &str, database: &str) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
+/// The socket the cluster listens on.
+pub(super) fn socket() -> PathBuf {
+    RUN.join(".s.PGSQL.5432")
+}
+
 /// How to connect as the superuser.
 pub(super) fn admin() -> PgConnectOptions {
     options("postgres", "postgres")

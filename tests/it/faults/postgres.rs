@@ -6,15 +6,16 @@ use std::time::Duration;
 use ::harness::answer::Answer;
 use ::harness::eventually;
 use ::harness::owner::Owner;
-use ::harness::server::Server;
-use anyhow::{Result, bail, ensure};
+use ::harness::postgres::database;
+use ::harness::server::{Home, Options, Server};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::future::{join_all, try_join_all};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
-use crate::bombs::Bystander;
+use crate::bombs::{Bystander, beside};
 use crate::outage::stoppable;
 
 #[tokio::test]
@@ -56,6 +57,71 @@ async fn while_a_table_is_locked_the_control_plane_says_so_at_once_and_messages_
     })
     .await?;
     bystander.settle("locked tables")
+}
+
+/// How soon whoever asks is told that Postgres is away (`faults.md` F32), and room for a slow machine.
+const TOLD_WITHIN: Duration = Duration::from_secs(3 + 2);
+
+#[tokio::test]
+async fn a_road_to_postgres_that_says_nothing_is_noticed_and_left() -> Result<()> {
+    let database = database().await?;
+    let (proxy, url) = database.behind_proxy().await?;
+    let server = Server::start_with(Options::at(Home::Url(url))).await?;
+    let (owner, mut bystander) = (server.sign_up().await?, Bystander::new(&server).await?);
+    let mut ann = owner.connect_as("ann", &["room:*"]).await?;
+    let path = format!("/apps/{}/keys", owner.app);
+    let mut keys = Vec::new();
+    for name in ["first", "second"] {
+        keys.push(owner.create_key(name, &json!({ "**": ["publish"] })).await?);
+    }
+
+    // Nothing comes through: whoever asks is told so in time, more than once, and messages flow.
+    proxy.silence();
+    let slowest = Cell::new(Duration::ZERO);
+    let asking = async {
+        for _ in 0..4 {
+            let begun = Instant::now();
+            let answer = owner.get(&path).await?;
+            slowest.set(slowest.get().max(begun.elapsed()));
+            ensure!((answer.status, answer.refusal()?.as_str()) == (503, "storage_unavailable"), "{}", answer.body);
+        }
+        eventually("readiness tells of it", async || {
+            Ok(server.ready().await?.body["degraded"].to_string().contains("Postgres").then_some(()))
+        })
+        .await?;
+        Ok(())
+    };
+    beside(&server, &mut bystander, asking).await?;
+    let slowest = slowest.get();
+    ensure!(slowest < TOLD_WITHIN, "told after {slowest:?}");
+
+    // What was there stays dead, as after a firewall forgot it, and new connections work: first where that is known
+    // already, then where nobody has noticed yet.
+    for (what, key) in [("known", &keys[0]), ("unknown", &keys[1])] {
+        let begun = Instant::now();
+        proxy.silence_existing();
+        eventually("it answers again", async || Ok((owner.get(&path).await?.status == 200).then_some(()))).await?;
+        let back = begun.elapsed();
+        let (id, _) = key.split_once(':').context("a printed key has two parts")?;
+        eventually("it takes changes", async || {
+            Ok((owner.post(&format!("{path}/{id}/revoke"), &json!({})).await?.status == 200).then_some(()))
+        })
+        .await?;
+        let (revoked, publisher) = (Instant::now(), owner.publisher_with(key));
+        eventually("the node has heard of it", async || {
+            Ok(publisher.post("/channels/room:1/messages", &json!({ "data": 1 })).await?.refusal().ok())
+        })
+        .await?;
+        let felt = revoked.elapsed();
+        eprintln!("dead connections, {what}: answered again after {back:?}, a change felt after {felt:?}");
+        ensure!(felt < TOLD_WITHIN, "{what}: the change was felt after {felt:?}");
+        ensure!(back < TOLD_WITHIN, "{what}: answered again after {back:?}");
+    }
+    eprintln!("a silent road: refused after {slowest:?}");
+    ann.subscribe("room:1").await?;
+    owner.publisher().publish("room:1", "here").await?;
+    ann.message("room:1").await?;
+    bystander.settle("a silent road")
 }
 
 /// How many of each are made: an app may have a hundred keys, and a tenant a hundred apps.

@@ -18,6 +18,7 @@ use prometheus_client::registry::Unit;
 use crate::feed::FeedStatus;
 use crate::figures::FiguresStatus;
 use crate::jwks::JwksStatus;
+use crate::telemetry;
 
 /// The buckets of the histograms told here end at powers of two, from 64 µs to 33 s, where counts are exact.
 const BOUNDS: std::ops::RangeInclusive<u32> = 6..=25;
@@ -51,6 +52,8 @@ impl Metrics {
         told.counter("snapshots_written", "Snapshots of apps written to disk", written)?;
         let help = "Snapshots of apps that the disk did not take; the one before is kept";
         told.counter("snapshots_failed", help, failed)?;
+        let help = "Lines of the log that were lost: the disk is full, or nobody reads them any more";
+        told.counter("log_lines_lost", help, telemetry::lines_lost())?;
         told.counter("figures_written", "Rows of kept figures that Postgres took", kept)?;
         told.gauge("figures_waiting", "Rows of kept figures that wait for Postgres", self.figures.waiting())?;
         let help = "Hours of an app's kept figures let go because Postgres was away for too long";
