@@ -14,6 +14,7 @@ use tokio::time::Instant;
 mod cut;
 mod expiry;
 mod tokens;
+mod traffic;
 
 /// Changes of each kind.
 const TRIES: usize = 20;
