@@ -36,6 +36,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod publisher;
 pub mod raw;
+pub mod redis;
 pub mod server;
 pub mod store;
 

@@ -1,9 +1,13 @@
-//! What every broker must do. A form of it passes here: the memory form now, others beside it as they come.
+//! What every broker must do. Each form of it passes here: in memory, and over a real Redis.
 
 mod presence;
+mod redis;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use ::harness::eventually;
+use ::harness::redis::Redis;
 
 use fanfare_core::id::AppId;
 use fanfare_core::limits::LimitValue;
@@ -34,16 +38,25 @@ impl Ear {
 struct Form {
     broker: Arc<dyn Broker>,
     ear: Arc<Ear>,
+    /// Where it is over one.
+    redis: Option<Redis>,
 }
 
 fn memory(options: MemoryOptions) -> Form {
     let (broker, ear) = (MemoryBroker::new(options, 1_000, Chance::new(Some(7))), Arc::new(Ear::default()));
     broker.deliver_to(Arc::clone(&ear) as Arc<dyn Deliver>);
-    Form { broker: Arc::new(broker), ear }
+    Form { broker: Arc::new(broker), ear, redis: None }
 }
 
-fn forms() -> Vec<Form> {
-    vec![memory(MemoryOptions::default())]
+async fn over_redis() -> Form {
+    let redis = Redis::start().await.expect("Redis starts");
+    let (broker, ear) = (redis::broker(&redis.url()).await, Arc::new(Ear::default()));
+    broker.deliver_to(Arc::clone(&ear) as Arc<dyn Deliver>);
+    Form { broker, ear, redis: Some(redis) }
+}
+
+async fn forms() -> Vec<Form> {
+    vec![memory(MemoryOptions::default()), over_redis().await]
 }
 
 fn channel(app: u64, name: &str) -> ChannelKey {
@@ -78,6 +91,15 @@ impl Form {
         self.broker.publish(channel, append).wait().await.map(|appended| appended.position.seq)
     }
 
+    /// Waits until this was heard, and nothing else.
+    async fn heard(&self, channel: &ChannelKey, expected: &[u64]) {
+        let heard = eventually("it is heard", async || {
+            let seqs = self.ear.seqs(channel);
+            Ok((seqs.len() >= expected.len()).then_some(seqs))
+        });
+        assert_eq!(heard.await.expect("in time"), expected);
+    }
+
     async fn read(&self, channel: &ChannelKey, start: Start) -> Page {
         self.read_at(channel, start, 10_000).await
     }
@@ -94,7 +116,7 @@ fn seqs(page: &Page) -> Vec<u64> {
 
 #[tokio::test]
 async fn numbers_are_contiguous_and_heard_in_order() {
-    for form in forms() {
+    for form in forms().await {
         let (a, b) = (channel(1, "a"), channel(1, "b"));
         for key in [&a, &b] {
             form.broker.attach(key).wait().await.expect("attached");
@@ -103,13 +125,14 @@ async fn numbers_are_contiguous_and_heard_in_order() {
             assert_eq!(form.publish(&a, text("x")).await, Ok(n));
         }
         assert_eq!(form.publish(&b, text("x")).await, Ok(1));
-        assert_eq!((form.ear.seqs(&a), form.ear.seqs(&b)), (vec![1, 2, 3, 4, 5], vec![1]));
+        form.heard(&a, &[1, 2, 3, 4, 5]).await;
+        form.heard(&b, &[1]).await;
     }
 }
 
 #[tokio::test]
 async fn what_is_deleted_leaves_its_number_and_gives_its_room_back() {
-    for form in forms() {
+    for form in forms().await {
         let (key, other) = (channel(1, "a"), channel(1, "b"));
         for n in 1..=5 {
             form.publish(&key, with_id(&n.to_string(), &"x".repeat(1_000))).await.expect("accepted");
@@ -147,7 +170,7 @@ async fn deleting_gives_back_exactly_what_was_taken() {
 
 #[tokio::test]
 async fn two_apps_never_meet_on_one_name() {
-    for form in forms() {
+    for form in forms().await {
         form.publish(&channel(1, "a"), with_id("i", "one")).await.expect("accepted");
         let other = channel(2, "a");
         assert_eq!(form.read(&other, Start::Last(10)).await.messages, []);
@@ -157,7 +180,7 @@ async fn two_apps_never_meet_on_one_name() {
 
 #[tokio::test]
 async fn reads_go_both_ways_and_from_a_time() {
-    for form in forms() {
+    for form in forms().await {
         let a = channel(1, "a");
         for n in 1..=6 {
             form.publish(&a, Append { time_ms: 10_000 + n, ..text("x") }).await.expect("accepted");
@@ -183,7 +206,7 @@ async fn reads_go_both_ways_and_from_a_time() {
 
 #[tokio::test]
 async fn history_is_trimmed_by_count_bytes_and_age_and_says_so() {
-    for form in forms() {
+    for form in forms().await {
         let (count, bytes, age) = (channel(1, "count"), channel(1, "bytes"), channel(1, "age"));
         for n in 1..=5_u64 {
             let history = History { messages: 2, ..History::default() };
@@ -203,17 +226,18 @@ async fn history_is_trimmed_by_count_bytes_and_age_and_says_so() {
 
 #[tokio::test]
 async fn a_channel_without_history_keeps_nothing_and_still_delivers() {
-    for form in forms() {
+    for form in forms().await {
         let a = channel(1, "a");
         form.broker.attach(&a).wait().await.expect("attached");
         form.publish(&a, Append { history: History::NONE, ..text("x") }).await.expect("accepted");
-        assert_eq!((form.ear.seqs(&a), form.read(&a, Start::Last(5)).await.first), (vec![1], 2));
+        form.heard(&a, &[1]).await;
+        assert_eq!(form.read(&a, Start::Last(5)).await.first, 2);
     }
 }
 
 #[tokio::test]
 async fn one_id_is_at_most_one_message_inside_its_window() {
-    for form in forms() {
+    for form in forms().await {
         let a = channel(1, "a");
         let first = form.broker.publish(&a, with_id("i", "x")).wait().await.expect("accepted");
         let again = form.broker.publish(&a, with_id("i", "x")).wait().await.expect("accepted");
@@ -228,11 +252,15 @@ async fn one_id_is_at_most_one_message_inside_its_window() {
 
 #[tokio::test]
 async fn a_channels_rate_and_an_apps_bytes_are_held_and_a_refusal_appends_nothing() {
-    for form in forms() {
+    for form in forms().await {
         let a = channel(1, "a");
         let slow = || Append { rate: LimitValue::rate(1, 2), ..text("x") };
         assert_eq!((form.publish(&a, slow()).await, form.publish(&a, slow()).await), (Ok(1), Ok(2)));
         assert!(matches!(form.publish(&a, slow()).await, Err(BrokerError::Rate { max: 1, .. })));
+        // Over Redis what apps hold together is not counted yet.
+        if form.redis.is_some() {
+            continue;
+        }
         let heavy = Append { app_bytes_max: 600, ..text(&"x".repeat(400)) };
         let b = channel(1, "b");
         assert_eq!(form.publish(&b, heavy).await, Err(BrokerError::AppBytes { max: 600 }));
@@ -242,7 +270,8 @@ async fn a_channels_rate_and_an_apps_bytes_are_held_and_a_refusal_appends_nothin
 
 #[tokio::test]
 async fn an_app_has_no_more_channels_than_it_may_and_those_that_are_there_stay() {
-    for form in forms() {
+    // Over Redis what apps hold together is not counted yet, and Redis forgets by its own clock.
+    for form in [memory(MemoryOptions::default())] {
         let few = || Append { app_channels_max: 2, ..text("x") };
         for name in ["a", "b"] {
             assert_eq!(form.publish(&channel(1, name), few()).await, Ok(1));
@@ -255,7 +284,8 @@ async fn an_app_has_no_more_channels_than_it_may_and_those_that_are_there_stay()
 
 #[tokio::test]
 async fn what_nobody_needs_is_forgotten_and_what_somebody_needs_is_not() {
-    for form in forms() {
+    // Over Redis what apps hold together is not counted yet, and Redis forgets by its own clock.
+    for form in [memory(MemoryOptions::default())] {
         let (idle, used) = (channel(1, "idle"), channel(1, "used"));
         for key in [&idle, &used] {
             form.publish(key, text("x")).await.expect("accepted");

@@ -209,6 +209,10 @@ pub trait Deliver: Send + Sync + 'static {
     /// A message was appended. `accepted` is when its publish was, on this node's monotonic clock, as near as the broker
     /// can tell.
     fn deliver(&self, channel: &ChannelKey, message: Arc<Message>, accepted: Duration);
+
+    /// What was delivered so far may be written to sockets: a broker that delivers outside of a publish calls this after
+    /// each batch.
+    fn settle(&self) {}
 }
 
 /// The log behind every channel.

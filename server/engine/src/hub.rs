@@ -24,6 +24,7 @@ use crate::directory::AppEntry;
 use crate::fair::Turns;
 use crate::outbox::{Delivery, JOINED_MAX, Outbox};
 use crate::stats::AppStats;
+use crate::turn;
 use crate::usage::Usage;
 
 const SHARDS: usize = 64;
@@ -322,6 +323,19 @@ impl Deliver for Hub {
         if first {
             self.make_ready(&channel);
         }
+    }
+}
+
+/// The hub as a broker knows it that delivers in its own time.
+pub(crate) struct FansOut(pub(crate) Arc<Hub>);
+
+impl Deliver for FansOut {
+    fn deliver(&self, key: &ChannelKey, message: Arc<Message>, accepted: Duration) {
+        self.0.deliver(key, message, accepted);
+    }
+
+    fn settle(&self) {
+        turn::step(&self.0);
     }
 }
 

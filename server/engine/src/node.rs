@@ -44,7 +44,7 @@ use crate::chance::Chance;
 use crate::connection;
 use crate::directory::{AppEntry, ConnectionPermit, Directory, Population};
 use crate::error::NodeError;
-use crate::hub::Hub;
+use crate::hub::{FansOut, Hub};
 use crate::outbox::{Outbox, Wire};
 use crate::presence::{BATCH, Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
 use crate::reads::Reads;
@@ -243,7 +243,7 @@ impl Node {
     /// Who hears of the broker's messages.
     #[must_use]
     pub fn sink(&self) -> Arc<dyn Deliver> {
-        Arc::clone(&self.hub) as Arc<dyn Deliver>
+        Arc::new(FansOut(Arc::clone(&self.hub)))
     }
 
     /// The apps this node knows.

@@ -190,8 +190,10 @@ impl MemoryBroker {
             .draw(append.monotonic, append.rate, 1)
             .map_err(|exceeded| BrokerError::Rate { max: append.rate.max, retry_after_ms: exceeded.retry_after_ms })?;
         log.history = append.history;
-        let kept = append.history.is_kept();
-        let weight = if kept { append.draft.weight() as u64 + MESSAGE_OVERHEAD } else { 0 };
+        let weight = append.draft.weight() as u64 + MESSAGE_OVERHEAD;
+        // One that is larger than all that is kept is not kept.
+        let kept = append.history.is_kept() && weight <= append.history.bytes;
+        let weight = if kept { weight } else { 0 };
         if kept {
             self.trim(log, append.time_ms, weight);
         }

@@ -1,0 +1,121 @@
+//! What the functions answer.
+
+use std::sync::Arc;
+
+use fanfare_core::{Lineage, Message, Position};
+use fanfare_engine::BrokerError;
+use fanfare_engine::broker::Page;
+use redis::Value;
+use tracing::error;
+
+use crate::entry;
+use crate::lane::Silence;
+
+/// What became of an append.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Appended(Position),
+    Duplicate(Position),
+    Reused,
+    Rate { retry_after_ms: u64 },
+}
+
+pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let (what, rest) = values.split_first().ok_or_else(strange)?;
+    match &*text(what)? {
+        "appended" => Ok(Told::Appended(position(rest)?)),
+        "duplicate" => Ok(Told::Duplicate(position(rest)?)),
+        "reused" => Ok(Told::Reused),
+        "rate" => Ok(Told::Rate { retry_after_ms: number(rest.first().ok_or_else(strange)?)? }),
+        _ => Err(strange()),
+    }
+}
+
+/// A page. An entry that is damaged ends it: what stands before it is given, and nothing in its place.
+pub(crate) fn page(answer: Result<Value, Silence>) -> Result<Page, BrokerError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let (head, entries) = values.split_at_checked(5).ok_or_else(strange)?;
+    let Position { lineage, seq: top } = position(head)?;
+    let first = number(&head[4])?;
+    let mut messages: Vec<Arc<Message>> = Vec::with_capacity(entries.len() / 2);
+    for pair in entries.chunks_exact(2) {
+        let position = Position { lineage, seq: number(&pair[0])? };
+        match entry::read(bytes(&pair[1])?, position) {
+            Ok(message) => messages.push(Arc::new(message)),
+            Err(error) => {
+                error!(%error, "a message in Redis cannot be read");
+                return Err(BrokerError::Unavailable);
+            }
+        }
+    }
+    Ok(Page { lineage, top, first, messages })
+}
+
+pub(crate) fn count(answer: Result<Value, Silence>) -> Result<u64, BrokerError> {
+    number(&answer.map_err(refusal)?)
+}
+
+/// A pushed message: `<epoch> <term> <nonce> <offset> <entry>`.
+pub(crate) fn pushed(bytes: &[u8]) -> Option<Message> {
+    let mut parts = bytes.splitn(5, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse::<u64>().ok();
+    let (epoch, term, nonce, seq) = (number()?, number()?, number()?, number()?);
+    let lineage = Lineage { epoch, term, nonce: u32::try_from(nonce).ok()? };
+    entry::read(parts.next()?, Position { lineage, seq }).ok()
+}
+
+/// What a refusal of Redis means for whoever asked.
+fn refusal(silence: Silence) -> BrokerError {
+    match silence {
+        Silence::NotDone => BrokerError::Unavailable,
+        Silence::Unknown => BrokerError::Unknown,
+        // It has no more memory, and evicts nothing.
+        Silence::Refused(code) if code == "OOM" => BrokerError::Full,
+        Silence::Refused(code) => {
+            if !["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY"]
+                .contains(&&*code)
+            {
+                error!(code, "Redis refuses what a node needs");
+            }
+            BrokerError::Unavailable
+        }
+    }
+}
+
+/// An answer that is none of ours: somebody else's functions have our names.
+fn strange() -> BrokerError {
+    error!("Redis gave an answer that the functions of this version do not give");
+    BrokerError::Unknown
+}
+
+fn array(value: Value) -> Result<Vec<Value>, BrokerError> {
+    match value {
+        Value::Array(values) => Ok(values),
+        _ => Err(strange()),
+    }
+}
+
+fn bytes(value: &Value) -> Result<&[u8], BrokerError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err(strange()),
+    }
+}
+
+fn text(value: &Value) -> Result<String, BrokerError> {
+    std::str::from_utf8(bytes(value)?).map(ToOwned::to_owned).map_err(|_| strange())
+}
+
+fn number(value: &Value) -> Result<u64, BrokerError> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).map_err(|_| strange()),
+        value => text(value)?.parse().map_err(|_| strange()),
+    }
+}
+
+fn position(values: &[Value]) -> Result<Position, BrokerError> {
+    let [epoch, term, nonce, seq, ..] = values else { return Err(strange()) };
+    let nonce = u32::try_from(number(nonce)?).map_err(|_| strange())?;
+    Ok(Position { lineage: Lineage { epoch: number(epoch)?, term: number(term)?, nonce }, seq: number(seq)? })
+}

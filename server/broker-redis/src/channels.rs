@@ -1,0 +1,351 @@
+//! The channels this node hears, each with one owner: whoever holds its shard's lock.
+//!
+//! ```text
+//!   attach ─▶ Wanted ──subscribed──▶ Loading ──read, held messages follow──▶ Live
+//!               ▲                      ▲                                      │
+//!               └── the link ended ────┼────── a number was skipped, an audit ┘
+//! ```
+//!
+//! *Loading*: what is pushed is held, bounded; a read after the confirmation tells what was missed. *Live*: the next number
+//! is delivered, known ones are dropped, anything else is repaired by a read. Subscribers notice nothing of that: what
+//! reaches them is contiguous, or of another lineage, which their own cursors tell from a continuation.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fanfare_core::{ChannelKey, Clock, Message, Position};
+use fanfare_engine::BrokerError;
+use fanfare_engine::broker::{Deliver, Page};
+use tokio::sync::oneshot;
+
+const SHARDS: usize = 64;
+/// Messages held while a read is under way. What is more is read again.
+const HELD_MAX: usize = 1_024;
+/// Bytes held while a read is under way.
+const HELD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Tells one spell of a channel on a link from the next.
+pub(crate) type Round = u64;
+
+/// The channels, by the name they are told under.
+pub(crate) struct Channels {
+    shards: Box<[Mutex<HashMap<Arc<str>, Channel>>]>,
+    hasher: RandomState,
+    rounds: AtomicU64,
+    repairs: AtomicU64,
+    live: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+type Waiter = oneshot::Sender<Result<(), BrokerError>>;
+
+struct Channel {
+    key: ChannelKey,
+    round: Round,
+    state: State,
+    /// Up to where everything was delivered; nothing before the first read.
+    position: Option<Position>,
+    waiters: Vec<Waiter>,
+}
+
+enum State {
+    /// Not subscribed, or not yet.
+    Wanted,
+    Loading(Held),
+    Live,
+}
+
+#[derive(Default)]
+struct Held {
+    messages: Vec<Arc<Message>>,
+    bytes: usize,
+    /// Something was let go: what follows must be read again.
+    dropped: bool,
+}
+
+/// What is to be read for a channel, and for which spell.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) told: Arc<str>,
+    pub(crate) key: ChannelKey,
+    pub(crate) round: Round,
+    /// What follows this, or where the log ends.
+    pub(crate) after: Option<Position>,
+}
+
+/// Whether a channel is heard.
+pub(crate) enum Attached {
+    Already,
+    /// Soon; `true` where it has to be subscribed to first.
+    Soon(oneshot::Receiver<Result<(), BrokerError>>, Option<Round>),
+}
+
+impl Channels {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            rounds: AtomicU64::new(0),
+            repairs: AtomicU64::new(0),
+            live: AtomicU64::new(0),
+            clock,
+        }
+    }
+
+    fn shard(&self, told: &str) -> MutexGuard<'_, HashMap<Arc<str>, Channel>> {
+        let index = usize::try_from(self.hasher.hash_one(told) % SHARDS as u64).unwrap_or(0);
+        // What is done under the lock leaves a channel in one of its states at every step.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn round(&self) -> Round {
+        self.rounds.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Reads that were needed because something was missed.
+    pub(crate) fn repairs(&self) -> u64 {
+        self.repairs.load(Ordering::Relaxed)
+    }
+
+    /// Somebody wants to hear a channel.
+    pub(crate) fn attach(&self, told: &str, key: &ChannelKey) -> Attached {
+        let mut shard = self.shard(told);
+        let (waiter, attached) = oneshot::channel();
+        if let Some(channel) = shard.get_mut(told) {
+            if matches!(channel.state, State::Live) {
+                return Attached::Already;
+            }
+            channel.waiters.push(waiter);
+            return Attached::Soon(attached, None);
+        }
+        let round = self.round();
+        let channel = Channel { key: key.clone(), round, state: State::Wanted, position: None, waiters: vec![waiter] };
+        shard.insert(told.into(), channel);
+        Attached::Soon(attached, Some(round))
+    }
+
+    /// Nobody wants to hear a channel any more, unless it is `wanted` again. Whether it has to be left.
+    pub(crate) fn detach(&self, told: &str, wanted: &dyn Fn() -> bool) -> bool {
+        let mut shard = self.shard(told);
+        if wanted() {
+            return false;
+        }
+        let Some(channel) = shard.remove(told) else { return false };
+        self.leaves(&channel.state);
+        true
+    }
+
+    /// The link has come up, anew: every channel is wanted on it. In which spell.
+    pub(crate) fn all_wanted(&self) -> Vec<(Arc<str>, Round)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for (told, channel) in shard.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                self.enter(channel, State::Wanted);
+                channel.round = self.round();
+                all.push((Arc::clone(told), channel.round));
+            }
+        }
+        all
+    }
+
+    /// A channel is subscribed to: from here on it is pushed, and what was missed is to be read.
+    pub(crate) fn subscribed(&self, told: &str, round: Round) -> Option<Load> {
+        let mut shard = self.shard(told);
+        let (told, channel) = found(&mut shard, told)?;
+        if channel.round != round || !matches!(channel.state, State::Wanted) {
+            return None;
+        }
+        self.enter(channel, State::Loading(Held::default()));
+        Some(channel.load(told))
+    }
+
+    /// A message was pushed, or one that cannot be read. What is to be read where it does not follow.
+    pub(crate) fn pushed(&self, told: &str, message: Option<Message>, sink: &dyn Deliver) -> Option<Load> {
+        let mut shard = self.shard(told);
+        let (told, channel) = found(&mut shard, told)?;
+        match &mut channel.state {
+            // It is in what will be read.
+            State::Wanted => None,
+            State::Loading(held) => {
+                held.hold(message.map(Arc::new));
+                None
+            }
+            State::Live => {
+                if let Some(message) = &message {
+                    let (next, last) = (message.position, channel.position);
+                    if last.is_some_and(|last| last.lineage == next.lineage && next.seq <= last.seq) {
+                        return None;
+                    }
+                    if last.is_some_and(|last| follows(next, last)) {
+                        channel.deliver(Arc::new(message.clone()), sink, &*self.clock);
+                        return None;
+                    }
+                }
+                let mut held = Held::default();
+                held.hold(message.map(Arc::new));
+                Some(self.repair(told, channel, held))
+            }
+        }
+    }
+
+    /// Has a live channel read what it may have missed.
+    fn repair(&self, told: Arc<str>, channel: &mut Channel, held: Held) -> Load {
+        self.repairs.fetch_add(1, Ordering::Relaxed);
+        channel.round = self.round();
+        self.enter(channel, State::Loading(held));
+        channel.load(told)
+    }
+
+    /// What was read for a channel. What is to be read next, and how many messages were delivered.
+    pub(crate) fn loaded(&self, load: &Load, page: &Page, sink: &dyn Deliver) -> Option<Load> {
+        let mut shard = self.shard(&load.told);
+        let (told, channel) = found(&mut shard, &load.told)?;
+        let held = match &mut channel.state {
+            State::Loading(held) if channel.round == load.round => std::mem::take(held),
+            // A later spell has its own.
+            State::Wanted | State::Loading(_) | State::Live => return None,
+        };
+        let top = Position { lineage: page.lineage, seq: page.top };
+        match channel.position {
+            None => channel.position = Some(top),
+            Some(last) => {
+                if last.lineage != page.lineage {
+                    // Whatever is delivered shows every subscriber's cursor that the log is another one.
+                    channel.position = Some(Position { lineage: page.lineage, seq: 0 });
+                }
+                for message in &page.messages {
+                    // What is no longer kept is missing here and told by each subscriber's own cursor.
+                    if channel.position.is_none_or(|last| message.position.seq > last.seq) {
+                        channel.deliver(Arc::clone(message), sink, &*self.clock);
+                    }
+                }
+                if page.messages.is_empty() {
+                    channel.position = Some(top);
+                }
+            }
+        }
+        let mut again = held.dropped || channel.position.is_some_and(|position| position.seq < page.top);
+        for message in held.messages {
+            let Some(last) = channel.position.filter(|_| !again) else { break };
+            if follows(message.position, last) {
+                channel.deliver(message, sink, &*self.clock);
+            } else if message.position.lineage != last.lineage || message.position.seq > last.seq {
+                again = true;
+            }
+        }
+        if again {
+            channel.round = self.round();
+            self.enter(channel, State::Loading(Held::default()));
+            return Some(channel.load(told));
+        }
+        self.enter(channel, State::Live);
+        for waiter in channel.waiters.drain(..) {
+            // Whoever waited may have gone.
+            let _ = waiter.send(Ok(()));
+        }
+        None
+    }
+
+    /// Whether a read is still needed.
+    pub(crate) fn is_loading(&self, load: &Load) -> bool {
+        let shard = self.shard(&load.told);
+        shard
+            .get(&*load.told)
+            .is_some_and(|channel| channel.round == load.round && matches!(channel.state, State::Loading(_)))
+    }
+
+    /// Some of the live channels, others each time: where each of them stands.
+    pub(crate) fn sample(&self, turn: u64, count: usize) -> Vec<Load> {
+        let index = usize::try_from(turn % SHARDS as u64).unwrap_or(0);
+        let shard = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let live = shard.iter().filter(|(_, channel)| matches!(channel.state, State::Live));
+        let skip = usize::try_from(turn / SHARDS as u64).unwrap_or(0) * count;
+        let total = live.clone().count().max(1);
+        live.skip(skip % total).take(count).map(|(told, channel)| channel.load(Arc::clone(told))).collect()
+    }
+
+    /// Whether a live channel has not delivered everything up to there.
+    pub(crate) fn is_behind(&self, audited: &Load, top: Position) -> bool {
+        self.shard(&audited.told).get(&*audited.told).is_some_and(|channel| channel.is_behind(audited, top))
+    }
+
+    /// An audit found a live channel behind its log. What is to be read, where that is still so.
+    pub(crate) fn behind(&self, audited: &Load, top: Position) -> Option<Load> {
+        let mut shard = self.shard(&audited.told);
+        let (told, channel) = found(&mut shard, &audited.told)?;
+        channel.is_behind(audited, top).then(|| self.repair(told, channel, Held::default()))
+    }
+
+    /// Channels that are heard.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    fn leaves(&self, state: &State) {
+        if matches!(state, State::Live) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, channel: &mut Channel, state: State) {
+        self.leaves(&channel.state);
+        if matches!(state, State::Live) {
+            self.live.fetch_add(1, Ordering::Relaxed);
+        }
+        channel.state = state;
+    }
+}
+
+fn found<'a>(shard: &'a mut HashMap<Arc<str>, Channel>, told: &str) -> Option<(Arc<str>, &'a mut Channel)> {
+    let (name, _) = shard.get_key_value(told)?;
+    let name = Arc::clone(name);
+    shard.get_mut(told).map(|channel| (name, channel))
+}
+
+fn follows(next: Position, last: Position) -> bool {
+    next.lineage == last.lineage && next.seq == last.seq + 1
+}
+
+impl Channel {
+    fn load(&self, told: Arc<str>) -> Load {
+        Load { told, key: self.key.clone(), round: self.round, after: self.position }
+    }
+
+    fn is_behind(&self, audited: &Load, top: Position) -> bool {
+        matches!(self.state, State::Live)
+            && self.position.is_some_and(|position| {
+                if position.lineage == top.lineage {
+                    position.seq < top.seq
+                } else {
+                    // Not where it has moved on, to this lineage or a later one.
+                    self.position == audited.after
+                }
+            })
+    }
+
+    /// Under the shard's lock: the order of deliveries is the order of the log.
+    fn deliver(&mut self, message: Arc<Message>, sink: &dyn Deliver, clock: &dyn Clock) {
+        self.position = Some(message.position);
+        // Accepted somewhere, perhaps by another clock: how long ago, as near as both clocks can tell.
+        let age = Duration::from_millis(clock.unix_ms().saturating_sub(message.time_ms));
+        sink.deliver(&self.key, message, clock.monotonic().saturating_sub(age));
+    }
+}
+
+impl Held {
+    fn hold(&mut self, message: Option<Arc<Message>>) {
+        let Some(message) = message.filter(|_| !self.dropped) else {
+            *self = Self { dropped: true, ..Self::default() };
+            return;
+        };
+        self.bytes += message.draft.weight();
+        if self.messages.len() >= HELD_MAX || self.bytes > HELD_BYTES_MAX {
+            *self = Self { dropped: true, ..Self::default() };
+            return;
+        }
+        self.messages.push(message);
+    }
+}

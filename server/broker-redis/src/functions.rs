@@ -1,0 +1,58 @@
+//! The functions that Redis runs for us. Their names carry a digest of their text, so that two versions of Fanfare work
+//! side by side on one Redis.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, cmd};
+use sha2::{Digest as _, Sha256};
+
+const SOURCE: &str = include_str!("functions.lua");
+
+/// The library and the names of its functions.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    source: String,
+    publish: String,
+    read: String,
+    delete: String,
+}
+
+impl Functions {
+    pub(crate) fn new() -> Self {
+        let digest = Sha256::digest(SOURCE);
+        let version = format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
+        let name = |what: &str| format!("ff_{what}_{version}");
+        Self {
+            source: SOURCE.replace("VERSION", &version),
+            publish: name("pub"),
+            read: name("read"),
+            delete: name("del"),
+        }
+    }
+
+    /// Loads the library where it is not there. It is never replaced: that would end the lineage of every channel.
+    pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let loaded: RedisResult<()> = cmd("FUNCTION").arg("LOAD").arg(&self.source).query_async(connection).await;
+        match loaded {
+            Err(error) if error.to_string().contains("already exists") => Ok(()),
+            loaded => loaded,
+        }
+    }
+
+    pub(crate) fn publish(&self, keys: &[String]) -> Cmd {
+        call(&self.publish, keys)
+    }
+
+    pub(crate) fn read(&self, keys: &[String]) -> Cmd {
+        call(&self.read, keys)
+    }
+
+    pub(crate) fn delete(&self, keys: &[String]) -> Cmd {
+        call(&self.delete, keys)
+    }
+}
+
+fn call(function: &str, keys: &[String]) -> Cmd {
+    let mut call = cmd("FCALL");
+    call.arg(function).arg(keys.len()).arg(keys);
+    call
+}

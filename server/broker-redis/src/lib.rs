@@ -1,0 +1,349 @@
+//! The log behind every channel, in Redis: any number of nodes, with the promises of one.
+//!
+//! ```text
+//!                     ┌── lanes: FCALL ff_pub, ff_read, ff_del (functions.lua), in order, many in one write
+//!   node ─▶ RedisBroker
+//!                     └── link: SSUBSCRIBE what this node has subscribers for ─▶ channels: hold, read, merge, live ─▶ hub
+//! ```
+//!
+//! Start with `functions.lua`, which is the log, and `channels.rs`, which is what a node knows of it.
+//!
+//! A publish is appended, told and remembered in one call that is done whole or not at all. A node hears of its own
+//! publishes as others do. Nothing here is durable beyond what Redis is: an acknowledgement says `memory`.
+
+mod answer;
+mod channels;
+mod entry;
+mod functions;
+mod lane;
+mod link;
+mod names;
+mod pause;
+mod probe;
+mod reader;
+
+use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fanfare_core::{ChannelKey, Clock, Message, Position};
+use fanfare_engine::broker::{Append, Appended, Deliver, Durability, Page, Read, Remove, Start};
+use fanfare_engine::{Broker, BrokerError, Pending};
+use redis::{Client, IntoConnectionInfo as _, ProtocolVersion};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answer::Told;
+use crate::channels::{Attached, Channels};
+use crate::functions::Functions;
+use crate::lane::Lane;
+use crate::link::{Change, Link, LinkStatus};
+use crate::reader::{Reader, drawn};
+
+pub use names::PartitionKey;
+pub use probe::StartError;
+
+/// Lanes of publishes: a channel's are all in one.
+const LANES: usize = 4;
+/// How long a subscription may take until the channel is heard.
+const ATTACH_WITHIN: Duration = Duration::from_secs(5);
+
+/// How to reach Redis, and what the broker needs beside it.
+pub struct RedisOptions {
+    /// `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
+    pub url: String,
+    /// Says which partition a channel is in: the same on every node.
+    pub partitions: PartitionKey,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where what runs beside is tracked.
+    pub tasks: TaskTracker,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+impl std::fmt::Debug for RedisOptions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        out.debug_struct("RedisOptions").finish_non_exhaustive()
+    }
+}
+
+/// How the broker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedisHealth {
+    /// Whether Redis tells this node of messages.
+    pub is_up: bool,
+    /// How often the link came up.
+    pub links: u64,
+    /// Channels that are heard.
+    pub channels: u64,
+    /// Times a channel was read because something was missed.
+    pub repairs: u64,
+    /// Channels that an audit found behind; stays 0 where the rest is right.
+    pub found_behind: u64,
+}
+
+/// The broker over Redis.
+pub struct RedisBroker {
+    reader: Arc<Reader>,
+    lanes: Vec<Lane>,
+    hasher: RandomState,
+    changes: mpsc::UnboundedSender<Change>,
+    status: Arc<LinkStatus>,
+    /// What follows the link, until it is known who hears of messages.
+    link: OnceLock<Arc<dyn Deliver>>,
+    parts: std::sync::Mutex<Option<Parts>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What the link is made of, once.
+struct Parts {
+    client: Client,
+    changes: mpsc::UnboundedReceiver<Change>,
+}
+
+impl RedisBroker {
+    /// A broker that connects in the background. Refuses a Redis that answers and is not fit: too old, or one that may
+    /// evict what it holds. One that does not answer is waited for by whoever publishes and subscribes, not here.
+    ///
+    /// # Errors
+    /// Says what is wrong with the URL or with that Redis.
+    pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
+        let RedisOptions { url, partitions, clock, tasks, stop } = options;
+        let info = url.into_connection_info().map_err(|error| StartError::Url(error.to_string()))?;
+        // Pushes beside answers on one connection are RESP3's.
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client =
+            Client::open(info.set_redis_settings(redis)).map_err(|error| StartError::Url(error.to_string()))?;
+        probe::check(&client).await?;
+        let functions = Arc::new(Functions::new());
+        let lane = || {
+            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions));
+            tasks.spawn(carrier.run(stop.clone()));
+            lane
+        };
+        let lanes = (0..LANES).map(|_| lane()).collect();
+        let reader = Arc::new(Reader {
+            channels: Channels::new(Arc::clone(&clock)),
+            partitions,
+            lane: lane(),
+            functions,
+            clock,
+        });
+        // Bounded by the channels there are: each is in it once, wanted or left.
+        let (changes, asked) = mpsc::unbounded_channel();
+        Ok(Arc::new(Self {
+            reader,
+            lanes,
+            hasher: RandomState::new(),
+            changes,
+            status: Arc::default(),
+            link: OnceLock::new(),
+            parts: std::sync::Mutex::new(Some(Parts { client, changes: asked })),
+            tasks,
+            stop,
+        }))
+    }
+
+    /// Says who hears of messages, and begins to hear. The first call counts.
+    pub fn deliver_to(&self, sink: Arc<dyn Deliver>) {
+        let parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let (Some(Parts { client, changes }), Ok(())) = (parts, self.link.set(Arc::clone(&sink))) else { return };
+        let link = Link {
+            client,
+            reader: Arc::clone(&self.reader),
+            sink,
+            status: Arc::clone(&self.status),
+            changes,
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+            own: format!("{{p0}}h:{:032x}", rand::random::<u128>()).into(),
+            loads: link::loads(),
+        };
+        self.tasks.spawn(link.run());
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn health(&self) -> RedisHealth {
+        RedisHealth {
+            is_up: self.status.up.load(Ordering::Relaxed),
+            links: self.status.links.load(Ordering::Relaxed),
+            channels: self.reader.channels.live(),
+            repairs: self.reader.channels.repairs(),
+            found_behind: self.status.found_behind.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The channel's lane: what is handed in first is appended first.
+    fn lane(&self, channel: &ChannelKey) -> &Lane {
+        let index = self.hasher.hash_one(channel) % self.lanes.len() as u64;
+        &self.lanes[usize::try_from(index).unwrap_or(0)]
+    }
+
+    fn ask_append(
+        &self,
+        channel: &ChannelKey,
+        append: &Append,
+    ) -> impl Future<Output = Result<Told, BrokerError>> + Send + use<> {
+        let names = self.reader.partitions.names(channel);
+        let mut keys = names.log().to_vec();
+        let identity = append.idempotent.then(|| identity(append));
+        if let Some((id, _)) = &identity {
+            keys.push(names.id(id));
+        }
+        let payload = entry::write(&entry::Parts {
+            id: &append.id,
+            time_ms: append.time_ms,
+            publisher: append.publisher.as_deref(),
+            origin: append.origin,
+            draft: &append.draft,
+        });
+        let Append { history, rate, .. } = append;
+        let mut call = self.reader.functions.publish(&keys);
+        call.arg(&drawn()).arg(append.time_ms).arg(names.told());
+        let (messages, bytes) = if history.is_kept() { (history.messages, history.bytes) } else { (0, 0) };
+        call.arg(messages).arg(bytes).arg(history.ttl_ms).arg(append.draft.weight());
+        call.arg(rate.max).arg(rate.burst.max(1)).arg(payload);
+        if let Some((_, content)) = &identity {
+            call.arg(content).arg(append.idempotency_ms.max(1));
+        }
+        let answered = self.lane(channel).ask(call);
+        async move { answer::told(answered.await) }
+    }
+
+    /// Deletes one message: what stands in its place is written from what stood there.
+    async fn remove_one(
+        reader: Arc<Reader>,
+        lane: Lane,
+        channel: ChannelKey,
+        position: Position,
+    ) -> Result<u64, BrokerError> {
+        // Nothing is too old for being deleted.
+        let before = Read { start: Start::Before(Some(position.seq + 1)), messages_max: 1, bytes_max: 0, now_ms: 0 };
+        let page = reader.read(&channel, before).await?;
+        let Some(message) = page.messages.first().filter(|message| message.position == position) else { return Ok(0) };
+        if message.is_deleted() {
+            return Ok(0);
+        }
+        let tomb: Message = message.deleted();
+        let tomb = entry::write(&entry::Parts {
+            id: &tomb.id,
+            time_ms: tomb.time_ms,
+            publisher: None,
+            origin: None,
+            draft: &tomb.draft,
+        });
+        let lineage = position.lineage;
+        let mut call = reader.functions.delete(&reader.partitions.names(&channel).log());
+        call.arg(&drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
+        answer::count(lane.ask(call).await)
+    }
+}
+
+/// Stands for an id and whose it is, and for what was published under it.
+fn identity(append: &Append) -> ([u8; 16], String) {
+    let half = |sha: Sha256| -> [u8; 16] {
+        let whole = sha.finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&whole[..16]);
+        half
+    };
+    let scope: (u8, &[u8]) = match &append.scope {
+        fanfare_engine::broker::Scope::Backend => (0, &[]),
+        fanfare_engine::broker::Scope::User(user) => (1, user.as_bytes()),
+        fanfare_engine::broker::Scope::Connection(connection) => (2, &connection.to_bytes()),
+        fanfare_engine::broker::Scope::Anonymous => (3, &[]),
+    };
+    // The scope's length parts it from the id.
+    let length = (scope.1.len() as u64).to_be_bytes();
+    let id = Sha256::new().chain_update([scope.0]).chain_update(length).chain_update(scope.1);
+    let id = half(id.chain_update(append.id.as_bytes()));
+    // Who published it over which connection and when is not what makes a content another.
+    let draft = fanfare_core::Draft { exclude: None, ..(*append.draft).clone() };
+    let content = entry::write(&entry::Parts { id: "", time_ms: 0, publisher: None, origin: None, draft: &draft });
+    let content = half(Sha256::new().chain_update(content));
+    (id, content.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl Broker for RedisBroker {
+    fn publish(&self, channel: &ChannelKey, append: Append) -> Pending<Result<Appended, BrokerError>> {
+        let told = self.ask_append(channel, &append);
+        let Append { id, rate, .. } = append;
+        Pending::Later(Box::pin(async move {
+            let (position, duplicate) = match told.await? {
+                Told::Appended(position) => (position, false),
+                Told::Duplicate(position) => (position, true),
+                Told::Reused => return Err(BrokerError::IdReused),
+                Told::Rate { retry_after_ms } => return Err(BrokerError::Rate { max: rate.max, retry_after_ms }),
+            };
+            Ok(Appended { position, id, duplicate, durability: Durability::Memory })
+        }))
+    }
+
+    fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, BrokerError>> {
+        Pending::Later(Box::pin(self.reader.read(channel, read)))
+    }
+
+    fn remove(&self, channel: &ChannelKey, remove: Remove) -> Pending<Result<u64, BrokerError>> {
+        let lane = self.lane(channel).clone();
+        match remove {
+            Remove::All => {
+                let mut call = self.reader.functions.delete(&self.reader.partitions.names(channel).log());
+                call.arg(&drawn());
+                let answered = lane.ask(call);
+                Pending::Later(Box::pin(async move { answer::count(answered.await) }))
+            }
+            Remove::Message(position) => {
+                let (reader, channel) = (Arc::clone(&self.reader), channel.clone());
+                Pending::Later(Box::pin(Self::remove_one(reader, lane, channel, position)))
+            }
+        }
+    }
+
+    fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {
+        let told = self.reader.partitions.names(channel).told();
+        match self.reader.channels.attach(&told, channel) {
+            Attached::Already => Pending::Ready(Ok(())),
+            Attached::Soon(attached, round) => {
+                if let Some(round) = round {
+                    self.ask_link(Change::Want(told.into(), round));
+                }
+                Pending::Later(Box::pin(soon(attached)))
+            }
+        }
+    }
+
+    fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
+        let told = self.reader.partitions.names(channel).told();
+        if self.reader.channels.detach(&told, wanted) {
+            self.ask_link(Change::Leave(told.into()));
+        }
+    }
+
+    fn sweep(&self, _now_ms: u64) {
+        // Redis lets go of what is over by itself; the link's audit keeps what is wanted.
+    }
+}
+
+impl RedisBroker {
+    fn ask_link(&self, change: Change) {
+        // Nobody follows the link any more only when the process ends.
+        let _ = self.changes.send(change);
+    }
+}
+
+async fn soon(attached: oneshot::Receiver<Result<(), BrokerError>>) -> Result<(), BrokerError> {
+    match timeout(ATTACH_WITHIN, attached).await {
+        Ok(Ok(attached)) => attached,
+        // It is still wanted: whoever asks again finds it there when Redis is.
+        Ok(Err(_)) | Err(_) => Err(BrokerError::Unavailable),
+    }
+}

@@ -1,0 +1,118 @@
+//! Names in Redis: all of a channel's are in one slot, and no two channels' ever meet.
+//!
+//! ```text
+//! {p17}m:app_01…:room:9     what is known of the channel     {p17}c:app_01…:room:9   where its messages are told
+//! {p17}s:app_01…:room:9     its messages                     {p17}x:app_01…:room:9   tombs of deleted messages
+//! {p17}i:app_01…:room:9:<32 hex digits>                      an id that may come again
+//! ```
+//!
+//! The app's printed id has one length, so that what follows it is the channel's name and nothing else; a name holds no
+//! brace. Which partition a channel is in, and so which slot, is keyed: nobody can choose names that meet in one.
+
+use std::fmt::Write as _;
+
+use fanfare_core::ChannelKey;
+use fanfare_core::secret::SecretBytes;
+use sha2::{Digest as _, Sha256};
+
+/// How many partitions there are: many times the masters of a large cluster. Changing it moves every channel.
+pub(crate) const PARTITIONS: u16 = 4_096;
+
+/// What belongs to the platform alone and says which partition a channel is in: 32 bytes, the same on every node.
+#[derive(Debug, Clone)]
+pub struct PartitionKey(SecretBytes);
+
+impl PartitionKey {
+    /// Takes 32 random bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(SecretBytes::new(bytes.to_vec()))
+    }
+
+    /// The names of a channel.
+    pub(crate) fn names(&self, channel: &ChannelKey) -> Names {
+        let (app, name) = (channel.app(), channel.channel().as_str());
+        let hash = Sha256::new().chain_update(self.0.expose()).chain_update(app.to_bytes()).chain_update(name);
+        let hash = hash.finalize();
+        let partition = u16::from_be_bytes([hash[0], hash[1]]) % PARTITIONS;
+        Names { tag: format!("{{p{partition}}}"), rest: format!(":{app}:{name}") }
+    }
+}
+
+/// The names of one channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    tag: String,
+    rest: String,
+}
+
+impl Names {
+    fn of(&self, kind: char) -> String {
+        format!("{}{kind}{}", self.tag, self.rest)
+    }
+
+    /// What is known of the channel, its messages, and the tombs of those that were deleted.
+    pub(crate) fn log(&self) -> [String; 3] {
+        [self.of('m'), self.of('s'), self.of('x')]
+    }
+
+    /// Where its messages are told.
+    pub(crate) fn told(&self) -> String {
+        self.of('c')
+    }
+
+    /// Stands for an id and whose it is.
+    pub(crate) fn id(&self, hash: &[u8; 16]) -> String {
+        let mut name = self.of('i');
+        name.push(':');
+        for byte in hash {
+            // Writing into a string does not fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use fanfare_core::ChannelName;
+    use fanfare_core::id::AppId;
+
+    use super::*;
+
+    fn channel(app: u64, name: &str) -> ChannelKey {
+        ChannelKey::from_broker(AppId::new(app, 0), ChannelName::parse(name).expect("valid"))
+    }
+
+    #[test]
+    fn a_channels_names_share_a_slot_and_no_other_channels_names() {
+        let key = PartitionKey::new([7; 32]);
+        let mut seen = HashMap::new();
+        for app in 1..=3 {
+            for name in ["a", "a:b", "b", "s:a", "x"] {
+                let names = key.names(&channel(app, name));
+                for one in names.log().into_iter().chain([names.told(), names.id(&[1; 16])]) {
+                    assert!(one.starts_with(&names.tag) && one.matches('{').count() == 1, "{one}");
+                    assert!(seen.insert(one.clone(), (app, name)).is_none(), "{one}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn partitions_are_balanced_and_another_key_gives_others() {
+        let (key, other) = (PartitionKey::new([7; 32]), PartitionKey::new([8; 32]));
+        let mut counts = HashMap::<String, u32>::new();
+        let mut same = 0;
+        for number in 0..40_960 {
+            let channel = channel(1, &format!("room:{number}"));
+            let tag = key.names(&channel).tag;
+            same += u32::from(tag == other.names(&channel).tag);
+            *counts.entry(tag).or_default() += 1;
+        }
+        assert!(counts.len() > 4_090 && counts.values().all(|count| *count < 40), "ten each, more or less");
+        assert!(same < 100, "{same}");
+    }
+}

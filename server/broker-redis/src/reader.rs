@@ -1,0 +1,84 @@
+//! Reads of logs, for whoever asks and for the node's own channels.
+
+use std::sync::Arc;
+
+use fanfare_core::{ChannelKey, Clock};
+use fanfare_engine::BrokerError;
+use fanfare_engine::broker::{Deliver, Page, Read, Start};
+
+use crate::answer;
+use crate::channels::{Channels, Load};
+use crate::functions::Functions;
+use crate::lane::Lane;
+use crate::names::PartitionKey;
+use crate::pause::Pause;
+
+/// Messages read at once for a channel of this node.
+const LOAD_MESSAGES: u32 = 512;
+const LOAD_BYTES: u64 = 1024 * 1024;
+
+pub(crate) struct Reader {
+    pub(crate) channels: Channels,
+    pub(crate) partitions: PartitionKey,
+    pub(crate) functions: Arc<Functions>,
+    pub(crate) lane: Lane,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What a call may draw on: a nonce for a data set without one, and an epoch for a channel without one.
+pub(crate) fn drawn() -> [String; 2] {
+    [rand::random::<u32>().to_string(), rand::random::<u64>().to_string()]
+}
+
+impl Reader {
+    /// Reads a page.
+    pub(crate) fn read(
+        &self,
+        channel: &ChannelKey,
+        read: Read,
+    ) -> impl Future<Output = Result<Page, BrokerError>> + Send + use<> {
+        let (start, number) = match read.start {
+            Start::Top => ("top", 0),
+            Start::After(seq) => ("after", seq),
+            Start::Before(seq) => ("before", seq.unwrap_or(1 << 53)),
+            Start::Last(count) => ("last", u64::from(count)),
+            Start::Since(time_ms) => ("since", time_ms),
+        };
+        let mut call = self.functions.read(&self.partitions.names(channel).log());
+        call.arg(&drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
+        let answered = self.lane.ask(call);
+        async move { answer::page(answered.await) }
+    }
+
+    /// Reads a page; where the log is another than before and has nothing that follows, the newest of it.
+    async fn read_to_tell(&self, load: &Load, read: Read) -> Result<Page, BrokerError> {
+        let page = self.read(&load.key, read).await?;
+        let is_another = load.after.is_some_and(|after| after.lineage != page.lineage);
+        if is_another && page.messages.is_empty() && page.top > 0 {
+            return self.read(&load.key, Read { start: Start::Last(1), ..read }).await;
+        }
+        Ok(page)
+    }
+
+    /// Reads what a channel of this node needs until it is live, or needs nothing any more.
+    pub(crate) async fn load(&self, first: Load, sink: &dyn Deliver) {
+        let (mut next, mut pause) = (Some(first), Pause::new());
+        while let Some(load) = next {
+            let start = load.after.map_or(Start::Top, |position| Start::After(position.seq));
+            let now_ms = self.clock.unix_ms();
+            let read = Read { start, messages_max: LOAD_MESSAGES, bytes_max: LOAD_BYTES, now_ms };
+            match self.read_to_tell(&load, read).await {
+                Ok(page) => {
+                    next = self.channels.loaded(&load, &page, sink);
+                    sink.settle();
+                    pause = Pause::new();
+                }
+                Err(_) => {
+                    pause.wait().await;
+                    // The link may have ended meanwhile, and whoever follows it reads.
+                    next = self.channels.is_loading(&load).then_some(load);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! What the broker over Redis must do beside what every broker must: many nodes, and a Redis that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::harness::eventually;
+use ::harness::redis::Redis;
+use anyhow::{Context as _, Result, bail, ensure};
+use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, StartError};
+use fanfare_core::{ChannelKey, LimitValue, Lineage, Message, Position};
+use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Remove, Start};
+use fanfare_engine::{Broker, BrokerError, MemoryOptions, SystemClock};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use redis::cmd;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::{Ear, Form, channel, memory, over_redis, text, with_id};
+
+/// How long a node may take to be whole again after Redis is.
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
+
+fn options(url: &str, stop: &CancellationToken) -> RedisOptions {
+    RedisOptions {
+        url: url.to_owned(),
+        partitions: PartitionKey::new([7; 32]),
+        clock: Arc::new(SystemClock::default()),
+        tasks: TaskTracker::new(),
+        stop: stop.clone(),
+    }
+}
+
+/// A node's broker.
+pub(super) async fn broker(url: &str) -> Arc<RedisBroker> {
+    RedisBroker::start(options(url, &CancellationToken::new())).await.expect("fit")
+}
+
+/// A node: its broker, and what it hears.
+struct Node {
+    broker: Arc<RedisBroker>,
+    ear: Arc<Ear>,
+    _ends: DropGuard,
+}
+
+impl Node {
+    async fn start(redis: &Redis) -> Result<Self> {
+        let stop = CancellationToken::new();
+        let (broker, ear) = (RedisBroker::start(options(&redis.url(), &stop)).await?, Arc::new(Ear::default()));
+        broker.deliver_to(Arc::clone(&ear) as Arc<dyn Deliver>);
+        Ok(Self { broker, ear, _ends: stop.drop_guard() })
+    }
+
+    async fn attach(&self, channel: &ChannelKey) -> Result<()> {
+        Ok(self.broker.attach(channel).wait().await?)
+    }
+
+    async fn publish(&self, channel: &ChannelKey, append: Append) -> Result<Appended, BrokerError> {
+        self.broker.publish(channel, append).wait().await
+    }
+
+    /// Publishes until it is appended, under an id of its own; how often it had to be asked.
+    async fn publish_surely(&self, channel: &ChannelKey, id: &str) -> Result<(Appended, u32)> {
+        let mut asked = 0;
+        let appended = eventually("it is appended", async || {
+            asked += 1;
+            match self.publish(channel, Append { idempotency_ms: 600_000, ..fresh(with_id(id, id)) }).await {
+                Ok(appended) => Ok(Some(appended)),
+                Err(BrokerError::Unavailable | BrokerError::Unknown) => Ok(None),
+                Err(other) => bail!("{id}: {other}"),
+            }
+        });
+        let appended = appended.await?;
+        Ok((appended, asked))
+    }
+
+    async fn read(&self, channel: &ChannelKey, start: Start) -> Result<Page> {
+        let read = Read { start, messages_max: 100_000, bytes_max: 1 << 30, now_ms: now_ms() };
+        Ok(self.broker.read(channel, read).wait().await?)
+    }
+
+    fn heard(&self, channel: &ChannelKey) -> Vec<Arc<Message>> {
+        let heard = self.ear.0.lock().expect("nobody panics here");
+        heard.iter().filter(|(key, _)| key == channel).map(|(_, message)| Arc::clone(message)).collect()
+    }
+
+    /// Waits until the channel was heard up to there.
+    async fn hears(&self, channel: &ChannelKey, position: Position) -> Result<()> {
+        eventually("it is heard", async || {
+            Ok(self.heard(channel).last().is_some_and(|last| last.position == position).then_some(()))
+        })
+        .await
+    }
+
+    /// What was heard is the log, whole and in order.
+    async fn heard_all(&self, channel: &ChannelKey) -> Result<()> {
+        let log = self.read(channel, Start::After(0)).await?;
+        self.hears(channel, Position { lineage: log.lineage, seq: log.top }).await?;
+        let heard = self.heard(channel);
+        ensure!(heard.len() == log.messages.len(), "{} heard, {} in the log", heard.len(), log.messages.len());
+        for (heard, logged) in heard.iter().zip(&log.messages) {
+            ensure!((heard.position.seq, &heard.id) == (logged.position.seq, &logged.id), "{heard:?}, {logged:?}");
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> u64 {
+    ::harness::unix_now() * 1_000
+}
+
+/// Published now.
+fn fresh(append: Append) -> Append {
+    Append { time_ms: now_ms(), history: kept(), ..append }
+}
+
+fn kept() -> fanfare_core::settings::History {
+    fanfare_core::settings::History { messages: 100_000, bytes: 1 << 30, ttl_ms: 3_600_000 }
+}
+
+#[tokio::test]
+async fn what_one_node_publishes_every_node_hears_in_one_order() -> Result<()> {
+    let redis = Redis::start().await?;
+    let nodes = [Node::start(&redis).await?, Node::start(&redis).await?, Node::start(&redis).await?];
+    let (shared, lone) = (channel(1, "shared"), channel(1, "lone"));
+    for node in &nodes {
+        node.attach(&shared).await?;
+    }
+    nodes[0].attach(&lone).await?;
+    let publishing = nodes.iter().enumerate().map(async |(number, node)| {
+        let mut last = 0;
+        for count in 0..200 {
+            let id = format!("{number}-{count}");
+            let appended = node.publish(&shared, fresh(with_id(&id, &id))).await?;
+            ensure!(appended.position.seq > last && !appended.duplicate, "{appended:?}");
+            last = appended.position.seq;
+            node.publish(&lone, fresh(with_id(&id, &id))).await?;
+        }
+        Ok(())
+    });
+    futures_util::future::try_join_all(publishing).await?;
+    for node in &nodes {
+        node.heard_all(&shared).await?;
+    }
+    nodes[0].heard_all(&lone).await?;
+    ensure!(nodes[1].heard(&lone).is_empty(), "a node hears what it has subscribers for");
+    // Who detaches hears no more, and who comes back hears what follows.
+    nodes[1].broker.detach(&shared, &|| false);
+    nodes[1].broker.detach(&shared, &|| true);
+    nodes[1].attach(&shared).await?;
+    let before = nodes[1].heard(&shared).len();
+    let appended = nodes[2].publish(&shared, fresh(text("last"))).await?;
+    nodes[1].hears(&shared, appended.position).await?;
+    ensure!(nodes[1].heard(&shared).len() == before + 1);
+    for node in &nodes {
+        let health = node.broker.health();
+        ensure!(health.is_up && health.links == 1 && health.repairs == 0 && health.found_behind == 0, "{health:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn calls_of_one_caller_are_appended_in_their_order_whether_or_not_they_are_waited_for() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    let pending: Vec<_> = (0..1_000).map(|n| node.broker.publish(&a, fresh(text(&n.to_string())))).collect();
+    // Waited for the other way round.
+    for (n, one) in pending.into_iter().enumerate().rev() {
+        ensure!(one.wait().await?.position.seq == n as u64 + 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_that_is_cut_again_and_again_loses_nothing() -> Result<()> {
+    let redis = Redis::start().await?;
+    let (hears, publishes) = (Node::start(&redis).await?, Node::start(&redis).await?);
+    let channels: Vec<_> = (0..20).map(|number| channel(1, &format!("room:{number}"))).collect();
+    for one in &channels {
+        hears.attach(one).await?;
+    }
+    let mut admin = redis.connection().await?;
+    for round in 0..600 {
+        let one = &channels[round % channels.len()];
+        publishes.publish(one, fresh(text("x"))).await?;
+        if round % 60 == 30 {
+            let _cut: i64 = cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").query_async(&mut admin).await?;
+        }
+    }
+    for one in &channels {
+        hears.heard_all(one).await?;
+    }
+    ensure!(hears.broker.health().found_behind == 0);
+    Ok(())
+}
+
+/// The tail is not told of by a later message: the link's return has to read it.
+#[tokio::test]
+async fn what_was_published_while_the_link_was_down_and_nothing_after_it_is_heard() -> Result<()> {
+    let redis = Redis::start().await?;
+    let (hears, publishes) = (Node::start(&redis).await?, Node::start(&redis).await?);
+    let a = channel(1, "a");
+    hears.attach(&a).await?;
+    let mut admin = redis.connection().await?;
+    for _ in 0..5 {
+        let mut both = redis::pipe();
+        both.cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub");
+        let _cut: Vec<i64> = both.query_async(&mut admin).await?;
+        let appended = publishes.publish(&a, fresh(text("tail"))).await?;
+        hears.hears(&a, appended.position).await?;
+    }
+    hears.heard_all(&a).await
+}
+
+#[tokio::test]
+async fn functions_that_are_gone_are_loaded_again_and_positions_are_of_another_lineage() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    let before = node.publish(&a, fresh(text("before"))).await?.position;
+    let mut admin = redis.connection().await?;
+    let () = cmd("FUNCTION").arg("FLUSH").query_async(&mut admin).await?;
+    let pending: Vec<_> = (0..100).map(|n| node.broker.publish(&a, fresh(text(&n.to_string())))).collect();
+    for (n, one) in pending.into_iter().enumerate() {
+        let position = one.wait().await?.position;
+        ensure!(position.seq == n as u64 + 2 && position.lineage.term > before.lineage.term, "{position:?}");
+        ensure!(position.lineage.epoch == before.lineage.epoch);
+    }
+    node.heard_all(&a).await
+}
+
+/// The stock persistence of Redis: what was published after the last snapshot is gone after `kill -9`, and numbers are
+/// used twice (`delivery.md` §2).
+#[tokio::test]
+async fn a_redis_that_was_rewound_is_told_from_the_one_before() -> Result<()> {
+    let mut redis = Redis::start_with(&["--save", "3600 1", "--appendonly", "no"]).await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    for n in 0..5 {
+        node.publish(&a, fresh(text(&n.to_string()))).await?;
+    }
+    let mut admin = redis.connection().await?;
+    let () = cmd("SAVE").query_async(&mut admin).await?;
+    let mut last = None;
+    for n in 5..12 {
+        last = Some(node.publish(&a, fresh(text(&n.to_string()))).await?.position);
+    }
+    let last = last.context("it was published to")?;
+    node.hears(&a, last).await?;
+    redis.kill()?;
+    redis.launch().await?;
+    let (again, _) = node.publish_surely(&a, "after").await?;
+    let Position { lineage, seq } = again.position;
+    ensure!(seq == 6, "numbers are used twice: {seq}");
+    ensure!(lineage != last.lineage && lineage.epoch == last.lineage.epoch && lineage.term > last.lineage.term);
+    // It is heard, in its own lineage, and what is read is the log as it is.
+    node.hears(&a, again.position).await?;
+    let page = node.read(&a, Start::After(0)).await?;
+    ensure!((page.lineage, page.top, page.messages.len()) == (lineage, 6, 6), "{page:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_that_died_refuses_what_is_asked_and_everything_is_whole_when_it_is_back() -> Result<()> {
+    let mut redis = Redis::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await?;
+    let (hears, publishes) = (Node::start(&redis).await?, Node::start(&redis).await?);
+    let channels: Vec<_> = (0..10).map(|number| channel(1, &format!("room:{number}"))).collect();
+    for one in &channels {
+        hears.attach(one).await?;
+    }
+    let mut repeated = 0;
+    for round in 0..3 {
+        for number in 0..30 {
+            let id = format!("{round}-{number}");
+            repeated += publishes.publish_surely(&channels[number % 10], &id).await?.1 - 1;
+        }
+        redis.kill()?;
+        let begun = Instant::now();
+        let refused = publishes.publish(&channels[0], fresh(text("away"))).await;
+        ensure!(matches!(refused, Err(BrokerError::Unavailable | BrokerError::Unknown)), "{refused:?}");
+        ensure!(begun.elapsed() < Duration::from_secs(3), "refused after {:?}", begun.elapsed());
+        eventually("the node knows that nothing is told", async || Ok((!hears.broker.health().is_up).then_some(())))
+            .await?;
+        redis.launch().await?;
+        let begun = Instant::now();
+        eventually("the node hears again", async || Ok(hears.broker.health().is_up.then_some(()))).await?;
+        ensure!(begun.elapsed() < WHOLE_WITHIN, "{:?}", begun.elapsed());
+    }
+    ensure!(repeated > 0, "nothing had to be asked again");
+    for one in &channels {
+        // An unknown outcome may have been appended: what is in the log is heard, whatever that is.
+        let log = hears.read(one, Start::After(0)).await?;
+        hears.hears(one, Position { lineage: log.lineage, seq: log.top }).await?;
+        let (mut heard, logged) = (hears.heard(one), &log.messages);
+        // The newest is told again where it is of another lineage now, so that cursors notice.
+        heard.dedup_by(|again, first| {
+            again.id == first.id && again.position.seq == first.position.seq && again.position != first.position
+        });
+        let ids = |messages: &[Arc<Message>]| messages.iter().map(|message| message.id.clone()).collect::<Vec<_>>();
+        ensure!(ids(&heard) == ids(logged), "{:?} heard, {:?} in the log", ids(&heard), ids(logged));
+        let mut once = ids(logged);
+        once.retain(|id| **id != *"msg");
+        let count = once.len();
+        once.dedup();
+        ensure!(once.len() == count && count == 9, "each id once: {once:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_that_stands_still_costs_unknown_outcomes_and_each_id_is_there_once() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    node.publish(&a, fresh(with_id("before", "before"))).await?;
+    redis.freeze(true)?;
+    let begun = Instant::now();
+    let outcomes = futures_util::future::join_all((0..50).map(|n| {
+        node.publish(&a, Append { idempotency_ms: 600_000, ..fresh(with_id(&n.to_string(), &n.to_string())) })
+    }))
+    .await;
+    ensure!(begun.elapsed() < Duration::from_secs(5), "told after {:?}", begun.elapsed());
+    for outcome in outcomes {
+        ensure!(matches!(outcome, Err(BrokerError::Unavailable | BrokerError::Unknown)), "{outcome:?}");
+    }
+    redis.freeze(false)?;
+    for n in 0..50 {
+        node.publish_surely(&a, &n.to_string()).await?;
+    }
+    node.heard_all(&a).await?;
+    let mut ids: Vec<_> = node.heard(&a).iter().map(|message| message.id.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    ensure!((ids.len(), node.heard(&a).len()) == (51, 51), "each once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_entry_that_was_altered_is_never_delivered() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    let first = node.publish(&a, fresh(text("first"))).await?.position;
+    node.hears(&a, first).await?;
+    let mut admin = redis.connection().await?;
+    let names: Vec<String> = cmd("PUBSUB").arg("SHARDCHANNELS").query_async(&mut admin).await?;
+    let told = names.into_iter().find(|name| name.ends_with(":a")).context("it is subscribed to")?;
+    let Lineage { epoch, term, nonce } = first.lineage;
+    let forged = format!("{epoch} {term} {nonce} 2 \u{1}nothing that a node has written");
+    let _told: i64 = cmd("SPUBLISH").arg(&told).arg(forged).query_async(&mut admin).await?;
+    let second = node.publish(&a, fresh(text("second"))).await?.position;
+    node.hears(&a, second).await?;
+    node.heard_all(&a).await?;
+    ensure!(node.broker.health().repairs == 1, "it was read instead");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_that_may_forget_is_refused() -> Result<()> {
+    let redis = Redis::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await?;
+    let refused = RedisBroker::start(options(&redis.url(), &CancellationToken::new())).await;
+    ensure!(matches!(&refused, Err(StartError::Eviction { policy }) if policy == "allkeys-lru"), "{:?}", refused.err());
+    for url in ["redis//x", "http://localhost", ""] {
+        let refused = RedisBroker::start(options(url, &CancellationToken::new())).await;
+        ensure!(matches!(refused, Err(StartError::Url(_))), "{url}: {:?}", refused.err());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_and_keeps_what_it_has() -> Result<()> {
+    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction", "--save", ""]).await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    let mut accepted = 0;
+    let refused = loop {
+        match node.publish(&a, fresh(text(&"x".repeat(10_000)))).await {
+            Ok(_) => accepted += 1,
+            Err(refused) => break refused,
+        }
+        ensure!(accepted < 1_000, "it must be full at some point");
+    };
+    ensure!(refused == BrokerError::Full && accepted > 10, "{refused} after {accepted}");
+    node.heard_all(&a).await?;
+    ensure!(node.heard(&a).len() == accepted);
+    Ok(())
+}
+
+/// The same commands, drawn at random, give the same answers as in memory.
+#[tokio::test]
+async fn random_commands_are_answered_as_in_memory() -> Result<()> {
+    let seed = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
+    let mut chance = StdRng::seed_from_u64(seed);
+    let [one, other] = [memory(MemoryOptions::default()), over_redis().await];
+    let channels: Vec<_> = (0..4).map(|number| channel(1, &format!("c:{number}"))).collect();
+    for key in &channels[..2] {
+        for form in [&one, &other] {
+            form.broker.attach(key).wait().await?;
+        }
+    }
+    let mut time_ms = 10_000;
+    for step in 0..3_000 {
+        time_ms += chance.random_range(0..2_000);
+        let key = channels.choose(&mut chance).context("some")?;
+        let what = format!("seed {seed}, step {step}, {key:?}");
+        match chance.random_range(0..10) {
+            0..6 => {
+                let data = "x".repeat(chance.random_range(0..400));
+                let id = chance.random_range(0..40).to_string();
+                let history = fanfare_core::settings::History {
+                    messages: chance.random_range(0..12),
+                    bytes: chance.random_range(0..4_000),
+                    ttl_ms: chance.random_range(1_000..60_000),
+                };
+                let append = Append {
+                    time_ms,
+                    history,
+                    idempotent: chance.random_bool(0.5),
+                    idempotency_ms: 20_000,
+                    rate: LimitValue::rate(1_000_000, 1_000_000),
+                    ..with_id(&id, &data)
+                };
+                let told = async |form: &Form| {
+                    let appended = form.broker.publish(key, append.clone()).wait().await;
+                    appended.map(|appended| (appended.position.seq, appended.duplicate))
+                };
+                let (left, right) = (told(&one).await, told(&other).await);
+                ensure!(left == right, "{what}: {append:?}: {left:?} in memory, {right:?} over Redis");
+            }
+            6..9 => {
+                let number = chance.random_range(0..200);
+                let start = [
+                    Start::Top,
+                    Start::After(number),
+                    Start::Before(Some(number)),
+                    Start::Before(None),
+                    Start::Last(chance.random_range(0..20)),
+                    Start::Since(time_ms.saturating_sub(chance.random_range(0..70_000))),
+                ];
+                let start = *start.choose(&mut chance).context("some")?;
+                let read = Read {
+                    start,
+                    messages_max: chance.random_range(0..20),
+                    bytes_max: chance.random_range(0..4_000),
+                    now_ms: time_ms,
+                };
+                let told = async |form: &Form| {
+                    let page = form.broker.read(key, read).wait().await?;
+                    let messages: Vec<_> = page
+                        .messages
+                        .iter()
+                        .map(|message| (message.position.seq, message.id.clone(), message.draft.data.clone()))
+                        .collect();
+                    Ok::<_, BrokerError>((page.top, page.first, messages))
+                };
+                let (left, right) = (told(&one).await, told(&other).await);
+                ensure!(left == right, "{what}: {read:?}: {left:?} in memory, {right:?} over Redis");
+            }
+            _ => {
+                let number = chance.random_range(0..8);
+                let all = chance.random_bool(0.1);
+                let told = async |form: &Form| {
+                    let read = Read { start: Start::Last(8), messages_max: 8, bytes_max: 1 << 20, now_ms: time_ms };
+                    let page = form.broker.read(key, read).wait().await?;
+                    let position = page.messages.get(number).map(|message| message.position);
+                    let remove = match position {
+                        _ if all => Remove::All,
+                        Some(position) => Remove::Message(position),
+                        None => return Ok(0),
+                    };
+                    form.broker.remove(key, remove).wait().await
+                };
+                let (left, right) = (told(&one).await, told(&other).await);
+                ensure!(left == right, "{what}: removing: {left:?} in memory, {right:?} over Redis");
+            }
+        }
+    }
+    for key in &channels[..2] {
+        other.heard(key, &one.ear.seqs(key)).await;
+    }
+    Ok(())
+}
