@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +21,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::problem::{PROBLEM_JSON, ProblemDocument};
 
@@ -176,20 +178,49 @@ pub async fn json_lines_body(request: Request, bytes_max: usize) -> Result<bytes
     whole_body(request, bytes_max).await
 }
 
+/// What is read of a body beyond its bound, and dropped: whoever still writes when the connection ends may never read why
+/// (RFC 9112 §9.6).
+const DROPPED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long that may take.
+const DROPPED_WITHIN: Duration = Duration::from_secs(1);
+
 async fn whole_body(request: Request, bytes_max: usize) -> Result<bytes::Bytes, ApiProblem> {
     let too_large = || {
         let detail = format!("The body has more than {bytes_max} bytes.");
         ApiProblem::from(Problem::new(ErrorCode::MessageTooLarge, detail))
     };
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    // Whoever waits to be told to go on writes nothing, and must not be told so.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
     if declared.is_some_and(|bytes: usize| bytes > bytes_max) {
+        if !waits {
+            drop_rest(&mut body).await;
+        }
         return Err(too_large());
     }
-    match Limited::new(request.into_body(), bytes_max).collect().await {
+    match Limited::new(&mut body, bytes_max).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            drop_rest(&mut body).await;
+            Err(too_large())
+        }
         Err(_) => Err(Problem::new(ErrorCode::InvalidRequest, "The body ended before it was complete.").into()),
     }
+}
+
+/// Reads on, a bounded part, for nothing.
+async fn drop_rest(body: &mut Body) {
+    let mut dropped = 0;
+    let rest = async {
+        while dropped < DROPPED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            dropped += frame.data_ref().map_or(0, bytes::Bytes::len);
+        }
+    };
+    // What does not come in time is not waited for.
+    let _ = timeout(DROPPED_WITHIN, rest).await;
 }
 
 fn require(headers: &HeaderMap, accepted: &[&str]) -> Result<(), ApiProblem> {
