@@ -50,6 +50,16 @@ impl Owner {
         format!("{}/v1/apps/{}", self.gateway_url, self.app)
     }
 
+    /// The same owner, who speaks to another node of the platform.
+    #[must_use]
+    pub fn at(&self, server: &Server) -> Self {
+        Self {
+            control_url: server.control_url().to_owned(),
+            gateway_url: server.gateway_url().to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same owner with another key: their backends call with it, and tokens are signed with it.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {

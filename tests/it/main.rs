@@ -14,6 +14,7 @@ mod harness;
 mod isolation;
 mod issuers;
 mod lifecycle;
+mod nodes;
 mod outage;
 mod presence;
 mod recovery;

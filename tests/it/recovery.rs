@@ -15,7 +15,7 @@ mod slow_policies;
 pub(super) mod stalling;
 
 /// Sets what is kept of every channel, and waits until publishes are treated so.
-async fn keep(owner: &Owner, messages: u32) -> Result<()> {
+pub(crate) async fn keep(owner: &Owner, messages: u32) -> Result<()> {
     let path = format!("/apps/{}/channel-settings", owner.app);
     let etag = owner.get(&path).await?.header("etag").context("settings have a version")?.to_owned();
     let history = json!({ "ttl_ms": 3_600_000, "messages": messages, "bytes": 1_u64 << 30 });
@@ -34,7 +34,12 @@ async fn keep(owner: &Owner, messages: u32) -> Result<()> {
 }
 
 /// Publishes numbers and enters them into the ledger.
-async fn publish(owner: &Owner, ledger: &mut Ledger, channel: &str, numbers: std::ops::Range<u64>) -> Result<()> {
+pub(crate) async fn publish(
+    owner: &Owner,
+    ledger: &mut Ledger,
+    channel: &str,
+    numbers: std::ops::Range<u64>,
+) -> Result<()> {
     let publisher = owner.publisher();
     for number in numbers {
         publisher.publish_into(ledger, channel, number).await?;
@@ -43,7 +48,7 @@ async fn publish(owner: &Owner, ledger: &mut Ledger, channel: &str, numbers: std
 }
 
 /// Reads until the message with this number has come.
-async fn read_to(client: &mut Client, channel: &str, seq: u64) -> Result<()> {
+pub(crate) async fn read_to(client: &mut Client, channel: &str, seq: u64) -> Result<()> {
     while client.message(channel).await?["seq"] != seq {}
     Ok(())
 }
@@ -53,12 +58,12 @@ fn text(value: &Value) -> Result<&str> {
 }
 
 /// Where a client would go on.
-fn position(journals: &[Journal], channel: &str) -> Result<Position> {
+pub(crate) fn position(journals: &[Journal], channel: &str) -> Result<Position> {
     let journal = journals.iter().find(|journal| journal.channel == channel);
     journal.and_then(Journal::position).context("nothing was seen")
 }
 
-fn printed(position: &Position) -> String {
+pub(crate) fn printed(position: &Position) -> String {
     format!("{}.{}", position.lineage, position.seq)
 }
 

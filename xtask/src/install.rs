@@ -47,6 +47,16 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     on_path(&["chromium"]).context("apt installed chromium, which is not on the path")
 }
 
+/// Redis, for the tests of several nodes.
+pub(crate) fn redis() -> Result<Done> {
+    let found = || answer("redis-server", &["--version"]);
+    if found().is_none() {
+        ensure!(has_apt(), "the tests need redis-server 7.0 or newer on the path, and only root can install it");
+        apt(&["redis-server"])?;
+    }
+    Ok(Done::Ok(found().context("apt installed redis-server, which is not on the path")?))
+}
+
 /// The first of these programs that is on the path.
 pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -29,6 +29,7 @@ const STAGES: &[Stage] = &[
     ("wasm target", |_| install::wasm_target()),
     ("node", |_| install::node()),
     ("postgres", |_| install::postgres()),
+    ("redis", |_| install::redis()),
     // Only the names of the files: `cargo fmt` says the rest.
     ("format", |_| check("format", &["fmt", "--all", "--check", "--", "--files-with-diff"])),
     ("sdk", |_| sdk::build()),

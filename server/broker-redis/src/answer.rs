@@ -17,7 +17,13 @@ pub(crate) enum Told {
     Appended(Position),
     Duplicate(Position),
     Reused,
-    Rate { retry_after_ms: u64 },
+    /// The app keeps as many bytes as it may.
+    Bytes,
+    /// The app has as many channels as it may.
+    Channels,
+    Rate {
+        retry_after_ms: u64,
+    },
 }
 
 pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> {
@@ -27,6 +33,8 @@ pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> 
         "appended" => Ok(Told::Appended(position(rest)?)),
         "duplicate" => Ok(Told::Duplicate(position(rest)?)),
         "reused" => Ok(Told::Reused),
+        "bytes" => Ok(Told::Bytes),
+        "channels" => Ok(Told::Channels),
         "rate" => Ok(Told::Rate { retry_after_ms: number(rest.first().ok_or_else(strange)?)? }),
         _ => Err(strange()),
     }

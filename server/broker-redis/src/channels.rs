@@ -30,9 +30,11 @@ const HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Tells one spell of a channel on a link from the next.
 pub(crate) type Round = u64;
 
+type Shard = HashMap<Arc<str>, Channel>;
+
 /// The channels, by the name they are told under.
 pub(crate) struct Channels {
-    shards: Box<[Mutex<HashMap<Arc<str>, Channel>>]>,
+    shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     rounds: AtomicU64,
     repairs: AtomicU64,
@@ -95,7 +97,7 @@ impl Channels {
         }
     }
 
-    fn shard(&self, told: &str) -> MutexGuard<'_, HashMap<Arc<str>, Channel>> {
+    fn shard(&self, told: &str) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(told) % SHARDS as u64).unwrap_or(0);
         // What is done under the lock leaves a channel in one of its states at every step.
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -299,7 +301,7 @@ impl Channels {
     }
 }
 
-fn found<'a>(shard: &'a mut HashMap<Arc<str>, Channel>, told: &str) -> Option<(Arc<str>, &'a mut Channel)> {
+fn found<'a>(shard: &'a mut Shard, told: &str) -> Option<(Arc<str>, &'a mut Channel)> {
     let (name, _) = shard.get_key_value(told)?;
     let name = Arc::clone(name);
     shard.get_mut(told).map(|channel| (name, channel))

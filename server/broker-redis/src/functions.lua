@@ -1,6 +1,8 @@
 #!lua name=fanfare_VERSION
--- The log of a channel, in four keys of one slot: what is known of it (meta, a hash), its messages (a stream, whose entries
--- are named <term>-<offset>), the tombs of deleted messages (a sorted set by offset), and one key for each id that may come again.
+-- The log of a channel, in keys of one slot: what is known of it (meta, a hash), its messages (a stream, whose entries are
+-- named <term>-<offset>), the tombs of deleted messages (a sorted set by offset), and one key for each id that may come
+-- again. Beside them two keys of its app: the bytes of each channel and of all (a hash), and until when each channel is
+-- in use (a sorted set). One Redis is one slot as far as these go.
 --
 -- A step that may fail stands before those that cannot: scripts do not roll back.
 
@@ -11,6 +13,10 @@ local lineage
 local OVERHEAD = 256
 local TRIM_MAX = 1000
 local DAY_MS = 86400000
+-- How long the messages of a channel are kept beyond their age, and a channel without any counts as in use.
+local MARGIN_MS = 60000
+-- Channels that are over, looked at when room is asked for.
+local OVER_MAX = 100
 
 local function whole(number)
     return string.format('%.0f', number)
@@ -27,8 +33,7 @@ end
 
 local function drop(keys, meta, entry)
     redis.call('XDEL', keys[2], entry[1])
-    meta.b = math.max(0, meta.b - tonumber(entry[2][4]) - OVERHEAD)
-    meta.changed = true
+    meta.b, meta.lighter = math.max(0, meta.b - tonumber(entry[2][4]) - OVERHEAD), true
 end
 
 -- Drops the entries of terms that are no longer known by name.
@@ -43,17 +48,19 @@ end
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
 local function open(keys, nonce, epoch)
     lineage = lineage or nonce
-    local known = redis.call('HMGET', keys[1], 'e', 't', 'n', 'o', 'b', 'h', 'k', 'r', 'x')
+    local known = redis.call('HMGET', keys[1], 'e', 't', 'n', 'o', 'b', 'h', 'k', 'r', 'x', 'u')
     if not known[1] then
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
         local term = math.floor(now_us() / 1000)
-        return { e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, changed = true }
+        return { e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, was = 0, changed = true }
     end
     local meta = {
         e = known[1], t = tonumber(known[2]), n = known[3], o = tonumber(known[4]), b = tonumber(known[5]),
-        h = known[6], k = tonumber(known[7]), r = tonumber(known[8]), x = tonumber(known[9]), changed = false,
+        h = known[6], k = tonumber(known[7]), r = tonumber(known[8]), x = tonumber(known[9]), u = tonumber(known[10]),
+        changed = false,
     }
+    meta.was = meta.b
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
         local ends = meta.h .. whole(meta.t) .. ':' .. whole(meta.o) .. ';'
@@ -72,12 +79,23 @@ end
 
 -- What knows the lineage lives longest. Of a channel that nothing was published to there is little to know.
 local function keep(keys, meta)
-    redis.call('PEXPIRE', keys[1], whole(meta.o > 0 and meta.k + 2 * DAY_MS or DAY_MS / 8))
+    redis.call('PEXPIRE', keys[1], meta.o > 0 and meta.k + 2 * DAY_MS or DAY_MS / 8)
 end
 
+-- Stores what has changed. Numbers are handed over as they are: Redis prints whole ones below 2^53 exactly.
 local function store(keys, meta)
-    redis.call('HSET', keys[1], 'e', meta.e, 't', whole(meta.t), 'n', meta.n, 'o', whole(meta.o), 'b', whole(meta.b),
-        'h', meta.h, 'k', whole(meta.k), 'r', whole(meta.r), 'x', whole(meta.x))
+    if meta.b ~= meta.was then
+        redis.call('HINCRBY', keys[4], 'all', meta.b - meta.was)
+        redis.call('HSET', keys[4], keys[1], meta.b)
+        redis.call('PEXPIRE', keys[4], meta.k + 2 * DAY_MS)
+        meta.was = meta.b
+    end
+    if meta.changed then
+        redis.call('HSET', keys[1], 'e', meta.e, 't', meta.t, 'n', meta.n, 'h', meta.h, 'k', meta.k, 'x', meta.x, 'u', meta.u,
+            'o', meta.o, 'b', meta.b, 'r', meta.r)
+    else
+        redis.call('HSET', keys[1], 'o', meta.o, 'b', meta.b, 'r', meta.r)
+    end
     keep(keys, meta)
 end
 
@@ -117,15 +135,28 @@ end
 -- Drops what is too old, and what must go so that `incoming` more bytes fit. The offset of the oldest that is left.
 local function trim(keys, meta, now, messages, bytes, incoming)
     local length = redis.call('XLEN', keys[2]) + meta.x
+    if length == 0 then
+        -- What Redis let go of by itself weighs nothing.
+        if meta.b > 0 then meta.b, meta.lighter = 0, true end
+        return meta.o + 1
+    end
     local extra = (incoming > 0) and 1 or 0
+    local entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 2), 1
     local oldest = meta.o + 1
     for _ = 1, TRIM_MAX do
-        local entry = first_entry(keys)
+        if at > #entries and at > 1 then
+            entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 32), 1
+        end
+        local entry = entries[at]
         local offset, time = entry and offset_of(entry), entry and tonumber(entry[2][2])
         local tomb
         if meta.x > 0 then
             local other, when, it = first_tomb(keys)
-            if other and (not offset or other < offset) then offset, time, tomb = other, when, it end
+            if not other then
+                length, meta.x, meta.changed = length - meta.x, 0, true
+            elseif not offset or other < offset then
+                offset, time, tomb = other, when, it
+            end
         end
         oldest = offset or meta.o + 1
         if not offset
@@ -138,23 +169,59 @@ local function trim(keys, meta, now, messages, bytes, incoming)
             meta.b, meta.x, meta.changed = math.max(0, meta.b - OVERHEAD), meta.x - 1, true
         else
             drop(keys, meta, entry)
+            at = at + 1
         end
         length = length - 1
     end
     return oldest
 end
 
--- keys: meta, stream, tombs, the id's where it may come again.
+-- Forgets channels of the app that are over: Redis has let go of their messages, or will at once.
+local function forget_over(keys, now)
+    for _, channel in ipairs(redis.call('ZRANGEBYSCORE', keys[5], '-inf', now, 'LIMIT', 0, OVER_MAX)) do
+        local bytes = tonumber(redis.call('HGET', keys[4], channel) or 0)
+        redis.call('HDEL', keys[4], channel)
+        redis.call('HINCRBY', keys[4], 'all', -bytes)
+        redis.call('ZREM', keys[5], channel)
+        -- Its meta may live on, and begins with nothing.
+        if redis.call('EXISTS', channel) == 1 then redis.call('HSET', channel, 'b', 0, 'u', 0) end
+    end
+end
+
+-- Whether the app may have this channel in use; once a minute at most it is said until when.
+local function is_used(keys, meta, now, channels)
+    if now - meta.u < MARGIN_MS / 2 then return true end
+    if not redis.call('ZSCORE', keys[5], keys[1]) then
+        if redis.call('ZCARD', keys[5]) >= channels then forget_over(keys, now) end
+        if redis.call('ZCARD', keys[5]) >= channels then return false end
+    end
+    redis.call('ZADD', keys[5], now + meta.k + 2 * MARGIN_MS, keys[1])
+    redis.call('PEXPIRE', keys[5], meta.k + 2 * DAY_MS)
+    meta.u, meta.changed = now, true
+    return true
+end
+
+-- Whether the app may keep so many bytes more.
+local function has_room(keys, meta, now, incoming, bytes)
+    local function fits()
+        return tonumber(redis.call('HGET', keys[4], 'all') or 0) + meta.b - meta.was + incoming <= bytes
+    end
+    if fits() then return true end
+    forget_over(keys, now)
+    return fits()
+end
+
+-- keys: meta, stream, tombs, the app's bytes and channels, the id's where it may come again.
 -- args: nonce, epoch, now ms, channel to tell, messages, bytes and ms of history, weight, rate, burst, payload,
---       content and ms of the id.
+--       the app's bytes and channels, content and ms of the id.
 local function pub(keys, args)
     local now = tonumber(args[3])
-    if keys[4] then
-        local known = redis.call('GET', keys[4])
+    if keys[6] then
+        local known = redis.call('GET', keys[6])
         if known then
             local content, till, position = string.match(known, '^(%S+) (%d+) (.+)$')
             if tonumber(till) > now then
-                if content ~= args[12] then return { 'reused' } end
+                if content ~= args[14] then return { 'reused' } end
                 local e, t, n, o = string.match(position, '^(%d+) (%d+) (%d+) (%d+)$')
                 return { 'duplicate', e, t, n, o }
             end
@@ -171,26 +238,33 @@ local function pub(keys, args)
     end
     local messages, bytes, weight = tonumber(args[5]), tonumber(args[6]), tonumber(args[8])
     -- One that is larger than all that is kept is not kept.
-    local kept = messages > 0 and weight + OVERHEAD <= bytes and tonumber(args[7]) > 0
-    meta.k = tonumber(args[7])
-    local offset = meta.o + 1
+    local ttl = tonumber(args[7])
+    local kept = messages > 0 and weight + OVERHEAD <= bytes and ttl > 0
+    if ttl ~= meta.k then meta.k, meta.changed = ttl, true end
+    local now_ms = math.floor(us / 1000)
+    if not is_used(keys, meta, now_ms, tonumber(args[13])) then return { 'channels' } end
+    local term, offset = whole(meta.t), whole(meta.o + 1)
     if kept then
         trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
-        redis.call('XADD', keys[2], whole(meta.t) .. '-' .. whole(offset), 't', args[3], 'w', args[8], 'd', args[11])
-        redis.call('PEXPIRE', keys[2], whole(meta.k + DAY_MS))
+        if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[12])) then
+            store(keys, meta)
+            return { 'bytes' }
+        end
+        redis.call('XADD', keys[2], term .. '-' .. offset, 't', args[3], 'w', args[8], 'd', args[11])
+        redis.call('PEXPIRE', keys[2], meta.k + MARGIN_MS)
         meta.b = meta.b + weight + OVERHEAD
     elseif meta.b > 0 then
         drop_all(keys, meta)
     end
-    meta.o, meta.r = offset, due + every
+    meta.o, meta.r = meta.o + 1, math.floor(due + every)
     store(keys, meta)
-    local position = meta.e .. ' ' .. whole(meta.t) .. ' ' .. meta.n .. ' ' .. whole(offset)
+    local position = meta.e .. ' ' .. term .. ' ' .. meta.n .. ' ' .. offset
     redis.call('SPUBLISH', args[4], position .. ' ' .. args[11])
-    if keys[4] then
-        local till = whole(now + tonumber(args[13]))
-        redis.call('SET', keys[4], args[12] .. ' ' .. till .. ' ' .. position, 'PX', args[13])
+    if keys[6] then
+        local till = whole(now + tonumber(args[15]))
+        redis.call('SET', keys[6], args[14] .. ' ' .. till .. ' ' .. position, 'PX', args[15])
     end
-    return { 'appended', meta.e, whole(meta.t), meta.n, whole(offset) }
+    return { 'appended', meta.e, term, meta.n, offset }
 end
 
 -- args: nonce, epoch, now ms, where to start, its number, at most so many messages, and bytes.
@@ -200,7 +274,7 @@ local function read(keys, args)
     local count, bytes = tonumber(args[6]), tonumber(args[7])
     local meta = open(keys, args[1], args[2])
     local first = trim(keys, meta, now, math.huge, math.huge, 0)
-    if meta.changed then store(keys, meta) else keep(keys, meta) end
+    if meta.changed or meta.lighter then store(keys, meta) else keep(keys, meta) end
     local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first) }
     local at, last, step
     if start == 'top' or first > meta.o or count < 1 then
@@ -283,14 +357,27 @@ local function del(keys, args)
             drop(keys, meta, entry)
             redis.call('ZADD', keys[3], offset, whole(offset) .. ' ' .. entry[2][2] .. ' ' .. args[7])
             meta.b, meta.x = meta.b + OVERHEAD, meta.x + 1
-            redis.call('PEXPIRE', keys[3], whole(meta.k + DAY_MS))
+            redis.call('PEXPIRE', keys[3], meta.k + DAY_MS)
+            meta.changed = true
             count = 1
         end
     end
-    if meta.changed then store(keys, meta) end
+    if meta.changed or meta.lighter then store(keys, meta) end
     return count
 end
 
+local BEAT_MS = 3000
+
+-- A node lives: keys: where nodes beat; args: its name. Answers how many have beaten lately.
+local function beat(keys, args)
+    local now = math.floor(now_us() / 1000)
+    redis.call('ZADD', keys[1], now, args[1])
+    redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now - 10 * BEAT_MS)
+    redis.call('PEXPIRE', keys[1], DAY_MS)
+    return redis.call('ZCOUNT', keys[1], now - BEAT_MS, '+inf')
+end
+
+redis.register_function('ff_beat_VERSION', beat)
 redis.register_function('ff_pub_VERSION', pub)
 redis.register_function('ff_read_VERSION', read)
 redis.register_function('ff_del_VERSION', del)

@@ -14,6 +14,7 @@ pub(crate) struct Functions {
     publish: String,
     read: String,
     delete: String,
+    beat: String,
 }
 
 impl Functions {
@@ -26,6 +27,7 @@ impl Functions {
             publish: name("pub"),
             read: name("read"),
             delete: name("del"),
+            beat: name("beat"),
         }
     }
 
@@ -44,6 +46,10 @@ impl Functions {
 
     pub(crate) fn read(&self, keys: &[String]) -> Cmd {
         call(&self.read, keys)
+    }
+
+    pub(crate) fn beat(&self, keys: &[String]) -> Cmd {
+        call(&self.beat, keys)
     }
 
     pub(crate) fn delete(&self, keys: &[String]) -> Cmd {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::functions::Functions;
-use crate::pause::Pause;
+use crate::pause::{Pause, Reach};
 
 /// Commands in one write.
 const BATCH: usize = 256;
@@ -61,10 +61,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A lane and what carries its commands until it is told to stop.
-    pub(crate) fn new(client: Client, functions: Arc<Functions>) -> (Self, Carrier) {
+    pub(crate) fn new(client: Client, functions: Arc<Functions>, reach: Arc<Reach>) -> (Self, Carrier) {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { client, functions, waiting, bytes })
+        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { client, functions, reach, waiting, bytes })
     }
 
     /// Hands a command in, now; the answer comes later. Commands are done in the order of these calls.
@@ -91,6 +91,7 @@ fn size(argument: redis::Arg<&[u8]>) -> usize {
 pub(crate) struct Carrier {
     client: Client,
     functions: Arc<Functions>,
+    reach: Arc<Reach>,
     waiting: mpsc::Receiver<Job>,
     bytes: Arc<AtomicUsize>,
 }
@@ -115,8 +116,7 @@ impl Carrier {
                         debug!(%error, "Redis cannot be reached yet");
                     }
                     self.refuse_waiting();
-                    pause.wait().await;
-                    self.refuse_waiting();
+                    pause.wait(&self.reach).await;
                     continue;
                 }
             };
@@ -124,6 +124,7 @@ impl Carrier {
                 info!("Redis is reached again");
             }
             pause = Pause::new();
+            let _counted = self.reach.connected();
             let error = self.carry(&mut connection).await;
             warn!(%error, "the connection to Redis ended");
         }

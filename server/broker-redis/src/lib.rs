@@ -12,6 +12,7 @@
 //! publishes as others do. Nothing here is durable beyond what Redis is: an acknowledgement says `memory`.
 
 mod answer;
+mod bus;
 mod channels;
 mod entry;
 mod functions;
@@ -30,26 +31,32 @@ use std::time::Duration;
 
 use fanfare_core::{ChannelKey, Clock, Message, Position};
 use fanfare_engine::broker::{Append, Appended, Deliver, Durability, Page, Read, Remove, Start};
+use fanfare_engine::bus::Bus;
+use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, BrokerError, Pending};
 use redis::{Client, IntoConnectionInfo as _, ProtocolVersion};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Told;
+use crate::bus::RedisBus;
 use crate::channels::{Attached, Channels};
 use crate::functions::Functions;
 use crate::lane::Lane;
 use crate::link::{Change, Link, LinkStatus};
-use crate::reader::{Reader, drawn};
+use crate::pause::Reach;
+use crate::reader::Reader;
 
 pub use names::PartitionKey;
 pub use probe::StartError;
 
 /// Lanes of publishes: a channel's are all in one.
 const LANES: usize = 4;
+/// Channels that wait to be subscribed to, or left.
+const CHANGES_MAX: usize = 65_536;
 /// How long a subscription may take until the channel is heard.
 const ATTACH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -61,6 +68,8 @@ pub struct RedisOptions {
     pub partitions: PartitionKey,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Chance: nonces of data sets, epochs of channels.
+    pub chance: Chance,
     /// Where what runs beside is tracked.
     pub tasks: TaskTracker,
     /// Ends it.
@@ -77,7 +86,7 @@ impl std::fmt::Debug for RedisOptions {
 /// How the broker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedisHealth {
-    /// Whether Redis tells this node of messages.
+    /// Whether Redis takes what this node asks, and tells it of messages.
     pub is_up: bool,
     /// How often the link came up.
     pub links: u64,
@@ -87,6 +96,8 @@ pub struct RedisHealth {
     pub repairs: u64,
     /// Channels that an audit found behind; stays 0 where the rest is right.
     pub found_behind: u64,
+    /// Nodes that are known to live, this one included.
+    pub nodes: u32,
 }
 
 /// The broker over Redis.
@@ -94,11 +105,16 @@ pub struct RedisBroker {
     reader: Arc<Reader>,
     lanes: Vec<Lane>,
     hasher: RandomState,
-    changes: mpsc::UnboundedSender<Change>,
+    changes: mpsc::Sender<Change>,
+    /// The queue of changes was full: the link begins anew, with all that is wanted.
+    anew: Arc<Notify>,
     status: Arc<LinkStatus>,
     /// What follows the link, until it is known who hears of messages.
     link: OnceLock<Arc<dyn Deliver>>,
     parts: std::sync::Mutex<Option<Parts>>,
+    /// Where this node hears itself, and is answered.
+    own: Arc<str>,
+    bus: OnceLock<Arc<RedisBus>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -106,7 +122,7 @@ pub struct RedisBroker {
 /// What the link is made of, once.
 struct Parts {
     client: Client,
-    changes: mpsc::UnboundedReceiver<Change>,
+    changes: mpsc::Receiver<Change>,
 }
 
 impl RedisBroker {
@@ -116,7 +132,7 @@ impl RedisBroker {
     /// # Errors
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
-        let RedisOptions { url, partitions, clock, tasks, stop } = options;
+        let RedisOptions { url, partitions, clock, chance, tasks, stop } = options;
         let info = url.into_connection_info().map_err(|error| StartError::Url(error.to_string()))?;
         // Pushes beside answers on one connection are RESP3's.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -124,32 +140,49 @@ impl RedisBroker {
             Client::open(info.set_redis_settings(redis)).map_err(|error| StartError::Url(error.to_string()))?;
         probe::check(&client).await?;
         let functions = Arc::new(Functions::new());
+        let reach = Arc::<Reach>::default();
         let lane = || {
-            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions));
+            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions), Arc::clone(&reach));
             tasks.spawn(carrier.run(stop.clone()));
             lane
         };
-        let lanes = (0..LANES).map(|_| lane()).collect();
+        let (lanes, reading) = ((0..LANES).map(|_| lane()).collect(), lane());
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
             partitions,
-            lane: lane(),
+            lane: reading,
             functions,
             clock,
+            chance,
+            reach,
         });
-        // Bounded by the channels there are: each is in it once, wanted or left.
-        let (changes, asked) = mpsc::unbounded_channel();
+        let (changes, asked) = mpsc::channel(CHANGES_MAX);
+        let own = format!("{{p0}}h:{:032x}", reader.chance.next::<u128>()).into();
         Ok(Arc::new(Self {
             reader,
             lanes,
             hasher: RandomState::new(),
             changes,
+            anew: Arc::default(),
             status: Arc::default(),
+            own,
+            bus: OnceLock::new(),
             link: OnceLock::new(),
             parts: std::sync::Mutex::new(Some(Parts { client, changes: asked })),
             tasks,
             stop,
         }))
+    }
+
+    /// The road of control messages to all nodes; `local` carries them out here. To be asked for before
+    /// [`deliver_to`](Self::deliver_to), and once.
+    pub fn bus(&self, local: Arc<dyn Bus>) -> Arc<dyn Bus> {
+        let own = Arc::clone(&self.own);
+        let bus = self.bus.get_or_init(|| {
+            // Its order is its own: it waits for no publish.
+            Arc::new(RedisBus::new(local, self.reader.lane.clone(), own, self.tasks.clone()))
+        });
+        Arc::clone(bus) as Arc<dyn Bus>
     }
 
     /// Says who hears of messages, and begins to hear. The first call counts.
@@ -162,10 +195,13 @@ impl RedisBroker {
             sink,
             status: Arc::clone(&self.status),
             changes,
+            anew: Arc::clone(&self.anew),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
-            own: format!("{{p0}}h:{:032x}", rand::random::<u128>()).into(),
+            own: Arc::clone(&self.own),
+            bus: self.bus.get().cloned(),
             loads: link::loads(),
+            reach: Arc::clone(&self.reader.reach),
         };
         self.tasks.spawn(link.run());
     }
@@ -174,11 +210,13 @@ impl RedisBroker {
     #[must_use]
     pub fn health(&self) -> RedisHealth {
         RedisHealth {
-            is_up: self.status.up.load(Ordering::Relaxed),
+            // One connection for each lane, one for reads, and the link.
+            is_up: self.status.up.load(Ordering::Relaxed) && self.reader.reach.connections() == LANES + 2,
             links: self.status.links.load(Ordering::Relaxed),
             channels: self.reader.channels.live(),
             repairs: self.reader.channels.repairs(),
             found_behind: self.status.found_behind.load(Ordering::Relaxed),
+            nodes: self.bus.get().map_or(1, |bus| bus.nodes()),
         }
     }
 
@@ -208,10 +246,12 @@ impl RedisBroker {
         });
         let Append { history, rate, .. } = append;
         let mut call = self.reader.functions.publish(&keys);
-        call.arg(&drawn()).arg(append.time_ms).arg(names.told());
+        call.arg(&self.reader.drawn()).arg(append.time_ms).arg(names.told());
         let (messages, bytes) = if history.is_kept() { (history.messages, history.bytes) } else { (0, 0) };
         call.arg(messages).arg(bytes).arg(history.ttl_ms).arg(append.draft.weight());
         call.arg(rate.max).arg(rate.burst.max(1)).arg(payload);
+        // Numbers of Lua are exact to 2⁵³, which no platform holds.
+        call.arg(append.app_bytes_max.min(1 << 53)).arg(append.app_channels_max.min(1 << 53));
         if let Some((_, content)) = &identity {
             call.arg(content).arg(append.idempotency_ms.max(1));
         }
@@ -243,7 +283,7 @@ impl RedisBroker {
         });
         let lineage = position.lineage;
         let mut call = reader.functions.delete(&reader.partitions.names(&channel).log());
-        call.arg(&drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
+        call.arg(&reader.drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
         answer::count(lane.ask(call).await)
     }
 }
@@ -276,12 +316,14 @@ fn identity(append: &Append) -> ([u8; 16], String) {
 impl Broker for RedisBroker {
     fn publish(&self, channel: &ChannelKey, append: Append) -> Pending<Result<Appended, BrokerError>> {
         let told = self.ask_append(channel, &append);
-        let Append { id, rate, .. } = append;
+        let Append { id, rate, app_bytes_max, app_channels_max, .. } = append;
         Pending::Later(Box::pin(async move {
             let (position, duplicate) = match told.await? {
                 Told::Appended(position) => (position, false),
                 Told::Duplicate(position) => (position, true),
                 Told::Reused => return Err(BrokerError::IdReused),
+                Told::Bytes => return Err(BrokerError::AppBytes { max: app_bytes_max }),
+                Told::Channels => return Err(BrokerError::AppChannels { max: app_channels_max }),
                 Told::Rate { retry_after_ms } => return Err(BrokerError::Rate { max: rate.max, retry_after_ms }),
             };
             Ok(Appended { position, id, duplicate, durability: Durability::Memory })
@@ -297,7 +339,7 @@ impl Broker for RedisBroker {
         match remove {
             Remove::All => {
                 let mut call = self.reader.functions.delete(&self.reader.partitions.names(channel).log());
-                call.arg(&drawn());
+                call.arg(&self.reader.drawn());
                 let answered = lane.ask(call);
                 Pending::Later(Box::pin(async move { answer::count(answered.await) }))
             }
@@ -335,8 +377,10 @@ impl Broker for RedisBroker {
 
 impl RedisBroker {
     fn ask_link(&self, change: Change) {
-        // Nobody follows the link any more only when the process ends.
-        let _ = self.changes.send(change);
+        // A channel that is not left in time is told of for nothing, until the link begins anew.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.changes.try_send(change) {
+            self.anew.notify_one();
+        }
     }
 }
 

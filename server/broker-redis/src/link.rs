@@ -17,16 +17,17 @@ use fanfare_engine::broker::{Deliver, Read, Start};
 use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::answer;
+use crate::bus::{self, RedisBus};
 use crate::channels::{Load, Round};
 use crate::lane::{CONNECT_WITHIN, judged};
-use crate::pause::Pause;
+use crate::pause::{Pause, Reach};
 use crate::reader::Reader;
 
 /// Subscriptions in one write.
@@ -68,12 +69,16 @@ pub(crate) struct Link {
     pub(crate) reader: Arc<Reader>,
     pub(crate) sink: Arc<dyn Deliver>,
     pub(crate) status: Arc<LinkStatus>,
-    pub(crate) changes: mpsc::UnboundedReceiver<Change>,
+    pub(crate) changes: mpsc::Receiver<Change>,
+    pub(crate) anew: Arc<Notify>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     /// Where this node hears itself.
     pub(crate) own: Arc<str>,
     pub(crate) loads: Arc<Semaphore>,
+    pub(crate) reach: Arc<Reach>,
+    /// Where there are other nodes.
+    pub(crate) bus: Option<Arc<RedisBus>>,
 }
 
 /// One connection.
@@ -104,6 +109,7 @@ impl Link {
             match self.connect().await {
                 Ok(line) => {
                     pause = Pause::new();
+                    let _counted = self.reach.connected();
                     let why = self.follow(line).await;
                     self.status.up.store(false, Ordering::Relaxed);
                     warn!(
@@ -113,7 +119,7 @@ impl Link {
                 }
                 Err(error) => debug!(%error, "Redis cannot be reached for subscriptions yet"),
             }
-            pause.wait().await;
+            pause.wait(&self.reach).await;
         }
     }
 
@@ -142,6 +148,9 @@ impl Link {
         // What was asked before is among all that is wanted.
         while self.changes.try_recv().is_ok() {}
         let mut changes: VecDeque<Change> = [Change::Want(Arc::clone(&self.own), 0)].into();
+        if self.bus.is_some() {
+            changes.push_back(Change::Want(bus::ALL.into(), 0));
+        }
         changes.extend(self.reader.channels.all_wanted().into_iter().map(|(told, round)| Change::Want(told, round)));
         let mut confirming: Option<(Vec<Change>, Confirming)> = None;
         let mut beat = interval(HEARTBEAT);
@@ -157,6 +166,7 @@ impl Link {
             tokio::select! {
                 biased;
                 () = line.broken.cancelled() => return "the connection was lost, or told more than could be taken",
+                () = self.anew.notified() => return "more was asked of it than could wait",
                 answers = async { confirming.as_mut().expect("it is some").1.as_mut().await }, if confirming.is_some() => {
                     let (batch, _) = confirming.take().expect("it was some");
                     let Ok(answers) = answers else { return "subscriptions were not confirmed" };
@@ -198,6 +208,7 @@ impl Link {
                     });
                     turn += 1;
                     self.audit(turn);
+                    self.beat();
                 }
             }
         }
@@ -227,8 +238,14 @@ impl Link {
             return false;
         };
         let Ok(told) = std::str::from_utf8(told) else { return false };
-        if *told == *self.own {
-            return true;
+        match &self.bus {
+            _ if *told == *self.own && message.is_empty() => return true,
+            Some(bus) if *told == *self.own => bus.answered(message),
+            Some(bus) if told == bus::ALL => bus.heard(message),
+            _ => {}
+        }
+        if *told == *self.own || told == bus::ALL {
+            return false;
         }
         if let Some(load) = self.reader.channels.pushed(told, answer::pushed(message), &*self.sink) {
             self.load(load);
@@ -244,6 +261,20 @@ impl Link {
         });
     }
 
+    /// Says that this node lives, and hears how many do.
+    fn beat(&self) {
+        let Some(bus) = &self.bus else { return };
+        let mut beat = self.reader.functions.beat(&[bus::BEATS.to_owned()]);
+        beat.arg(&*self.own);
+        let (told, bus) = (self.reader.lane.ask(beat), Arc::clone(bus));
+        self.tasks.spawn(async move {
+            match answer::count(told.await) {
+                Ok(nodes) => bus.know(nodes),
+                Err(error) => debug!(%error, "a beat was not taken"),
+            }
+        });
+    }
+
     /// Compares some live channels with Redis, which also keeps what is known of them there.
     fn audit(&self, turn: u64) {
         // Each of them about once in a quarter of an hour, and a few at least.
@@ -253,7 +284,8 @@ impl Link {
             let loads = Arc::clone(&self.loads);
             self.tasks.spawn(async move {
                 let Ok(_turn) = loads.acquire().await else { return };
-                let read = Read { start: Start::Top, messages_max: 0, bytes_max: 0, now_ms: reader.clock.unix_ms() };
+                // It looks, and lets nothing go that is too old.
+                let read = Read { start: Start::Top, messages_max: 0, bytes_max: 0, now_ms: 0 };
                 let Ok(page) = reader.read(&audited.key, read).await else { return };
                 let top = fanfare_core::Position { lineage: page.lineage, seq: page.top };
                 if !reader.channels.is_behind(&audited, top) {

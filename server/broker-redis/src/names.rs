@@ -4,6 +4,8 @@
 //! {p17}m:app_01…:room:9     what is known of the channel     {p17}c:app_01…:room:9   where its messages are told
 //! {p17}s:app_01…:room:9     its messages                     {p17}x:app_01…:room:9   tombs of deleted messages
 //! {p17}i:app_01…:room:9:<32 hex digits>                      an id that may come again
+//!
+//! b:app_01…                 bytes of the app's channels      u:app_01…               until when they are in use
 //! ```
 //!
 //! The app's printed id has one length, so that what follows it is the channel's name and nothing else; a name holds no
@@ -29,13 +31,25 @@ impl PartitionKey {
         Self(SecretBytes::new(bytes.to_vec()))
     }
 
+    /// Takes the bytes as they were stored; `None` where they are not 32.
+    #[must_use]
+    pub fn of(bytes: SecretBytes) -> Option<Self> {
+        (bytes.expose().len() == 32).then_some(Self(bytes))
+    }
+
+    /// The bytes, for a node's sealed snapshot.
+    #[must_use]
+    pub const fn secret(&self) -> &SecretBytes {
+        &self.0
+    }
+
     /// The names of a channel.
     pub(crate) fn names(&self, channel: &ChannelKey) -> Names {
         let (app, name) = (channel.app(), channel.channel().as_str());
         let hash = Sha256::new().chain_update(self.0.expose()).chain_update(app.to_bytes()).chain_update(name);
         let hash = hash.finalize();
         let partition = u16::from_be_bytes([hash[0], hash[1]]) % PARTITIONS;
-        Names { tag: format!("{{p{partition}}}"), rest: format!(":{app}:{name}") }
+        Names { tag: format!("{{p{partition}}}"), rest: format!(":{app}:{name}"), app: app.to_string() }
     }
 }
 
@@ -44,6 +58,7 @@ impl PartitionKey {
 pub(crate) struct Names {
     tag: String,
     rest: String,
+    app: String,
 }
 
 impl Names {
@@ -51,9 +66,10 @@ impl Names {
         format!("{}{kind}{}", self.tag, self.rest)
     }
 
-    /// What is known of the channel, its messages, and the tombs of those that were deleted.
-    pub(crate) fn log(&self) -> [String; 3] {
-        [self.of('m'), self.of('s'), self.of('x')]
+    /// What is known of the channel, its messages, and the tombs of those that were deleted; then what its app holds.
+    pub(crate) fn log(&self) -> [String; 5] {
+        let Self { app, .. } = self;
+        [self.of('m'), self.of('s'), self.of('x'), format!("b:{app}"), format!("u:{app}")]
     }
 
     /// Where its messages are told.
@@ -93,7 +109,11 @@ mod tests {
         for app in 1..=3 {
             for name in ["a", "a:b", "b", "s:a", "x"] {
                 let names = key.names(&channel(app, name));
-                for one in names.log().into_iter().chain([names.told(), names.id(&[1; 16])]) {
+                let [meta, stream, tombs, bytes, used] = names.log();
+                assert!(
+                    bytes != used && [&bytes, &used].iter().all(|one| one.contains(&AppId::new(app, 0).to_string()))
+                );
+                for one in [meta, stream, tombs, names.told(), names.id(&[1; 16])] {
                     assert!(one.starts_with(&names.tag) && one.matches('{').count() == 1, "{one}");
                     assert!(seen.insert(one.clone(), (app, name)).is_none(), "{one}");
                 }

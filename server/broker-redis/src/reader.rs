@@ -5,13 +5,14 @@ use std::sync::Arc;
 use fanfare_core::{ChannelKey, Clock};
 use fanfare_engine::BrokerError;
 use fanfare_engine::broker::{Deliver, Page, Read, Start};
+use fanfare_engine::chance::Chance;
 
 use crate::answer;
 use crate::channels::{Channels, Load};
 use crate::functions::Functions;
 use crate::lane::Lane;
 use crate::names::PartitionKey;
-use crate::pause::Pause;
+use crate::pause::{Pause, Reach};
 
 /// Messages read at once for a channel of this node.
 const LOAD_MESSAGES: u32 = 512;
@@ -23,14 +24,16 @@ pub(crate) struct Reader {
     pub(crate) functions: Arc<Functions>,
     pub(crate) lane: Lane,
     pub(crate) clock: Arc<dyn Clock>,
-}
-
-/// What a call may draw on: a nonce for a data set without one, and an epoch for a channel without one.
-pub(crate) fn drawn() -> [String; 2] {
-    [rand::random::<u32>().to_string(), rand::random::<u64>().to_string()]
+    pub(crate) chance: Chance,
+    pub(crate) reach: Arc<Reach>,
 }
 
 impl Reader {
+    /// What a call may draw on: a nonce for a data set without one, and an epoch for a channel without one.
+    pub(crate) fn drawn(&self) -> [String; 2] {
+        [self.chance.next::<u32>().to_string(), self.chance.next::<u64>().to_string()]
+    }
+
     /// Reads a page.
     pub(crate) fn read(
         &self,
@@ -45,7 +48,7 @@ impl Reader {
             Start::Since(time_ms) => ("since", time_ms),
         };
         let mut call = self.functions.read(&self.partitions.names(channel).log());
-        call.arg(&drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
+        call.arg(&self.drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
         let answered = self.lane.ask(call);
         async move { answer::page(answered.await) }
     }
@@ -74,7 +77,7 @@ impl Reader {
                     pause = Pause::new();
                 }
                 Err(_) => {
-                    pause.wait().await;
+                    pause.wait(&self.reach).await;
                     // The link may have ended meanwhile, and whoever follows it reads.
                     next = self.channels.is_loading(&load).then_some(load);
                 }

@@ -116,7 +116,9 @@ pub struct Node {
     pub(crate) watches: Arc<Watches>,
     pub(crate) reads: Arc<Reads>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) bus: Arc<dyn Bus>,
+    local_bus: Arc<dyn Bus>,
+    /// To other nodes too, where there are any.
+    wide_bus: OnceLock<Arc<dyn Bus>>,
     pub(crate) population: Population,
     admission: Admission,
     pub(crate) links: Links,
@@ -219,7 +221,8 @@ impl Node {
             memberships: Memberships::default(),
             watches,
             chance,
-            bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
+            local_bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
+            wide_bus: OnceLock::new(),
             directory,
             hub: Hub::new(Arc::clone(&clock), tasks.clone()),
             broker,
@@ -244,6 +247,21 @@ impl Node {
     #[must_use]
     pub fn sink(&self) -> Arc<dyn Deliver> {
         Arc::new(FansOut(Arc::clone(&self.hub)))
+    }
+
+    /// Carries control messages out on this node's connections alone.
+    #[must_use]
+    pub fn local_bus(&self) -> Arc<dyn Bus> {
+        Arc::clone(&self.local_bus)
+    }
+
+    /// Says how control messages reach every node. The first call counts; before it, this node is told alone.
+    pub fn tell_over(&self, bus: Arc<dyn Bus>) {
+        let _first = self.wide_bus.set(bus);
+    }
+
+    pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
+        self.wide_bus.get().unwrap_or(&self.local_bus)
     }
 
     /// The apps this node knows.

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, then the environment over it, unknown names refused.
 //!
-//! `FANFARE_<KEY>` sets a key of the top, `FANFARE_<SECTION>__<KEY>` one of a section; `DATABASE_URL` is taken without
-//! a prefix because everybody sets it so. `config/default.toml` is the commented whole that `fanfare config` prints;
+//! `FANFARE_<KEY>` sets a key of the top, `FANFARE_<SECTION>__<KEY>` one of a section; `DATABASE_URL`
+//! and `REDIS_URL` are taken without a prefix because everybody sets them so. `config/default.toml` is the commented whole that `fanfare config` prints;
 //! a test holds it equal to the defaults in here.
 
 use std::net::SocketAddr;
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) pg_bin: Option<PathBuf>,
     /// A Postgres of one's own, as a role that may create roles and tables.
     pub(crate) database_url: Option<Secret>,
+    /// A Redis in which messages are kept, and through which nodes hear each other's.
+    pub(crate) redis_url: Option<Secret>,
     /// 32 bytes in base64 that seal secrets in Postgres.
     pub(crate) master_key: Option<Secret>,
     /// The one before, while a rotation is under way.
@@ -312,7 +314,7 @@ impl Options {
         let options = Env::prefixed("FANFARE_")
             .filter(move |name| taken(name.as_str()) && !is_service_link(name.as_str()))
             .split("__");
-        figment = figment.merge(options).merge(Env::raw().only(&["DATABASE_URL"]));
+        figment = figment.merge(options).merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL"]));
         figment.extract().map_err(|error| explain(error, file))
     }
 

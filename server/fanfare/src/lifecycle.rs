@@ -19,6 +19,17 @@ pub(crate) struct Lifecycle {
     pub(crate) soft: CancellationToken,
     /// Every task; a stop waits for them.
     pub(crate) tasks: TaskTracker,
+    /// What those stand on: ends after them.
+    pub(crate) ground: Ground,
+}
+
+/// Tasks that others stand on, and the word that ends them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ground {
+    /// Nobody stands on them any more.
+    pub(crate) stop: CancellationToken,
+    /// They.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// SIGTERM and SIGINT, from the moment they are asked for.
@@ -52,9 +63,15 @@ impl Lifecycle {
     pub(crate) async fn wind_down(&self, within: Duration) {
         self.soft.cancel();
         self.tasks.close();
-        match tokio::time::timeout(within, self.tasks.wait()).await {
+        let ended = async {
+            self.tasks.wait().await;
+            self.ground.stop.cancel();
+            self.ground.tasks.close();
+            self.ground.tasks.wait().await;
+        };
+        match tokio::time::timeout(within, ended).await {
             Ok(()) => info!("every task has ended"),
-            Err(_) => warn!(tasks = self.tasks.len(), "ending with tasks unfinished"),
+            Err(_) => warn!(tasks = self.tasks.len() + self.ground.tasks.len(), "ending with tasks unfinished"),
         }
     }
 }

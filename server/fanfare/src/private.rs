@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use fanfare_broker_redis::RedisBroker;
 use fanfare_engine::Node;
 use fanfare_store::Store;
 use prometheus_client::registry::Registry;
@@ -48,6 +49,8 @@ pub(crate) struct Health {
     pub(crate) feed: Arc<FeedStatus>,
     pub(crate) figures: Arc<FiguresStatus>,
     pub(crate) jwks: Arc<JwksStatus>,
+    /// The broker over Redis, where there is one.
+    pub(crate) redis: Arc<OnceLock<Arc<RedisBroker>>>,
     pub(crate) store: watch::Receiver<Option<Store>>,
     pub(crate) stopping: CancellationToken,
 }
@@ -119,6 +122,10 @@ impl Health {
                 .reasons
                 .push(format!("this machine's clock and Postgres's are {} s apart", skew_ms.abs() / 1_000));
         }
+        if self.redis.get().is_some_and(|redis| !redis.health().is_up) {
+            // Whoever connects here would hear nothing of what is published.
+            readiness.reasons.push("Redis does not tell this node of messages".to_owned());
+        }
         if self.feed.snapshot_fails() {
             readiness.degraded.push("the snapshot of apps cannot be written; the one before is kept".to_owned());
         }
@@ -152,6 +159,7 @@ fn registry(health: &Health) -> Registry {
         feed: Arc::clone(&health.feed),
         figures: Arc::clone(&health.figures),
         jwks: Arc::clone(&health.jwks),
+        redis: Arc::clone(&health.redis),
     }));
     registry
 }

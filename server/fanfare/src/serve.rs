@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use fanfare_broker_redis::RedisBroker;
 use fanfare_control::{Control, Setup};
 use fanfare_core::id::AppId;
 use fanfare_engine::{DrainOptions, Node, SystemClock};
@@ -95,6 +96,7 @@ struct Server {
     feed: Arc<FeedStatus>,
     figures: Arc<FiguresStatus>,
     jwks: Arc<JwksStatus>,
+    redis: Arc<OnceLock<Arc<RedisBroker>>>,
     store: watch::Sender<Option<Store>>,
     control: Arc<OnceLock<Control>>,
     database: Option<Database>,
@@ -143,6 +145,7 @@ impl Server {
             feed,
             figures: Arc::default(),
             jwks: Arc::default(),
+            redis: Arc::default(),
             store: watch::Sender::new(None),
             control: Arc::default(),
             database: None,
@@ -153,11 +156,6 @@ impl Server {
     }
 
     async fn start(&mut self) -> Result<()> {
-        if std::env::var_os("REDIS_URL").is_some() {
-            warn!(
-                "REDIS_URL is set, but this version has no Redis broker: messages stay in this process's memory, on one node"
-            );
-        }
         let listeners = self.listeners.take().expect("a server is started once");
         self.serve_private(listeners.private);
         let plane = Plane::default();
@@ -185,6 +183,7 @@ impl Server {
                 feed: &self.feed,
                 figures: &self.figures,
                 jwks: &self.jwks,
+                redis: &self.redis,
                 store: self.store.subscribe(),
             };
             let node = plane.start(listeners.gateway.expect("bound for this role")).await?;
@@ -229,6 +228,7 @@ impl Server {
             feed: Arc::clone(&self.feed),
             figures: Arc::clone(&self.figures),
             jwks: Arc::clone(&self.jwks),
+            redis: Arc::clone(&self.redis),
             store: self.store.subscribe(),
             stopping: self.lifecycle.stopping.clone(),
         };

@@ -189,6 +189,14 @@ impl Feed {
     pub async fn ticket_keys(&self) -> Result<SecretBytes, StoreError> {
         platform_secrets::ticket_keys(&self.inner).await
     }
+
+    /// What says which partition of Redis a channel is in: 32 bytes, the same for ever.
+    ///
+    /// # Errors
+    /// When Postgres is away, or the master key does not open it.
+    pub async fn partition_key(&self) -> Result<SecretBytes, StoreError> {
+        platform_secrets::partition_key(&self.inner).await
+    }
 }
 
 impl Changes {

@@ -8,16 +8,20 @@ use crate::{Owner, StoreError, chance};
 
 const POSITION_KEY: &str = "position_key";
 const TICKET_KEYS: &str = "ticket_keys";
+const PARTITION_KEY: &str = "partition_key";
 const PASSWORD_PEPPER: &str = "password_pepper";
 
 /// Makes what is missing, and makes sure that the master key opens what is there.
 pub(crate) async fn ensure(inner: &Inner) -> Result<(), StoreError> {
-    let [position_key_bytes, pepper] = [chance::bytes::<32>(), chance::bytes::<32>()];
+    let [position_key_bytes, partition_key_bytes, pepper] = std::array::from_fn(|_| chance::bytes::<32>());
     // A ring of one: its number, then the key.
     let ticket_keys_bytes = [&[1], chance::bytes::<32>().as_slice()].concat();
-    for (name, bytes) in
-        [(POSITION_KEY, &position_key_bytes[..]), (TICKET_KEYS, &ticket_keys_bytes), (PASSWORD_PEPPER, &pepper)]
-    {
+    for (name, bytes) in [
+        (POSITION_KEY, &position_key_bytes[..]),
+        (TICKET_KEYS, &ticket_keys_bytes),
+        (PARTITION_KEY, &partition_key_bytes),
+        (PASSWORD_PEPPER, &pepper),
+    ] {
         sqlx::query("SELECT auth_offer_secret($1, $2, $3)")
             .bind(name)
             .bind(inner.master_key.seal(owner(name), bytes))
@@ -27,6 +31,7 @@ pub(crate) async fn ensure(inner: &Inner) -> Result<(), StoreError> {
     }
     position_key(inner).await?;
     ticket_keys(inner).await?;
+    partition_key(inner).await?;
     password_pepper(inner).await?;
     Ok(())
 }
@@ -40,6 +45,11 @@ pub(crate) async fn position_key(inner: &Inner) -> Result<PositionKey, StoreErro
 /// The keys that seal resume tickets, as nodes read them: for each a number and 32 bytes, the one that seals first.
 pub(crate) async fn ticket_keys(inner: &Inner) -> Result<SecretBytes, StoreError> {
     of_nodes(inner, TICKET_KEYS).await
+}
+
+/// What says which partition of Redis a channel is in, as nodes read it: 32 bytes.
+pub(crate) async fn partition_key(inner: &Inner) -> Result<SecretBytes, StoreError> {
+    of_nodes(inner, PARTITION_KEY).await
 }
 
 async fn of_nodes(inner: &Inner, name: &str) -> Result<SecretBytes, StoreError> {

@@ -73,7 +73,11 @@ async fn the_master_key_is_rotated_without_anybody_noticing() -> Result<()> {
     let alone = Store::connect(options(&home.database, &home.clock, new.clone())).await;
     assert!(matches!(alone, Err(StoreError::Seal { .. })), "another key opens nothing, and says so at the start");
     let both = Store::connect(options(&home.database, &home.clock, new.clone().with_previous(old))).await?;
-    assert_eq!(both.reseal_all().await?, 7, "three keys, the keys of positions and of tickets, the pepper, one answer");
+    assert_eq!(
+        both.reseal_all().await?,
+        8,
+        "three keys, those of positions, tickets and partitions, the pepper, one answer"
+    );
     assert_eq!(both.reseal_all().await?, 0);
     let rotated = Store::connect(options(&home.database, &home.clock, new)).await?;
     let member = rotated.member(fanfare_store::Actor { user: ann.account.user.id, ip: None });

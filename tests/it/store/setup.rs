@@ -71,6 +71,8 @@ async fn every_server_has_the_same_keys() -> Result<()> {
     let tickets = home.store.feed().ticket_keys().await?;
     assert_eq!(other.feed().ticket_keys().await?, tickets);
     assert!(fanfare_engine::TicketKeys::new(tickets).is_some());
+    let partitions = home.store.feed().partition_key().await?;
+    assert!(partitions.expose().len() == 32 && other.feed().partition_key().await? == partitions);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ impl Node {
 
     async fn order(&self, caller: &Caller, whom: Whom, order: Order) -> Result<Told, NodeError> {
         let what = What::Order { whom, order };
-        Ok(self.bus.tell(Control { app: caller.entry.id(), what }).wait().await)
+        Ok(self.bus().tell(Control { app: caller.entry.id(), what }).wait().await)
     }
 
     /// Sends a message to all connections of a user that are here now. It is of no channel: nothing keeps it, and a
@@ -75,7 +75,7 @@ impl Node {
             draft: Arc::new(draft),
         };
         let what = What::Send { user: user.into(), message: Arc::new(message) };
-        let told = self.bus.tell(Control { app: caller.entry.id(), what }).wait().await;
+        let told = self.bus().tell(Control { app: caller.entry.id(), what }).wait().await;
         let stats = &caller.entry.stats;
         AppStats::add(&stats.messages_in, 1);
         AppStats::add(&stats.bytes_in, weight);

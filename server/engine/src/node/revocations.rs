@@ -91,7 +91,7 @@ impl Node {
             let log = self.revocations.get().ok_or(LogError::Unavailable)?;
             let kept = log.revoke(by, revoked, issued_until_ms.unwrap_or(now_ms)).wait().await?;
             let what = What::Revoke(kept.clone());
-            let told = self.bus.tell(Control { app: by.app, what }).wait().await;
+            let told = self.bus().tell(Control { app: by.app, what }).wait().await;
             Ok((kept, told))
         };
         let outcome = outcome.await;
@@ -125,7 +125,7 @@ impl Node {
             let by = backend(caller)?;
             let log = self.revocations.get().ok_or(LogError::Unavailable)?;
             log.end(by, id).wait().await?;
-            Ok(self.bus.tell(Control { app: by.app, what: What::EndRevocation(id) }).wait().await)
+            Ok(self.bus().tell(Control { app: by.app, what: What::EndRevocation(id) }).wait().await)
         };
         let outcome = outcome.await;
         self.counted(&caller.entry, outcome)

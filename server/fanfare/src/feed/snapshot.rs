@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use fanfare_broker_redis::PartitionKey;
 use fanfare_core::app::{AppStatus, Key, KeyKind, KeyState};
 use fanfare_core::id::{AppId, IssuerId, KeyId, TenantId};
 use fanfare_core::issuer::JwksUrl;
@@ -44,6 +45,8 @@ pub(crate) struct NodeKeys {
     pub(crate) position: PositionKey,
     /// Seal resume tickets; `None` where an earlier version wrote the snapshot.
     pub(crate) tickets: Option<TicketKeys>,
+    /// Says which partition of Redis a channel is in; `None` where an earlier version wrote the snapshot.
+    pub(crate) partitions: Option<PartitionKey>,
 }
 
 /// What is kept.
@@ -151,6 +154,8 @@ struct Stored {
     position_key: Bytes,
     #[serde(default)]
     ticket_keys: Option<Bytes>,
+    #[serde(default)]
+    partition_key: Option<Bytes>,
     apps: Vec<StoredApp>,
     #[serde(default)]
     issuer_keys: Vec<StoredIssuerKeys>,
@@ -235,6 +240,7 @@ impl From<&Snapshot> for Stored {
             taken_ms: snapshot.taken_ms,
             position_key: snapshot.keys.position.secret().expose().into(),
             ticket_keys: snapshot.keys.tickets.as_ref().map(|keys| keys.secret().expose().into()),
+            partition_key: snapshot.keys.partitions.as_ref().map(|key| key.secret().expose().into()),
             apps: snapshot.apps.iter().map(|app| StoredApp::from(app.as_ref())).collect(),
             issuer_keys: snapshot.issuer_keys.iter().map(StoredIssuerKeys::from).collect(),
         }
@@ -251,6 +257,7 @@ impl TryFrom<Stored> for Snapshot {
             keys: NodeKeys {
                 position: PositionKey::new(position_key),
                 tickets: stored.ticket_keys.and_then(|keys| TicketKeys::new(keys.into_secret())),
+                partitions: stored.partition_key.and_then(|key| PartitionKey::of(key.into_secret())),
             },
             apps: stored.apps.into_iter().map(|app| Arc::new(app.into())).collect(),
             issuer_keys: stored.issuer_keys.into_iter().map(StoredIssuerKeys::into_fetched).collect(),
@@ -396,7 +403,8 @@ mod tests {
         let fetched = FetchedKeys { url, fetched_ms: 40, keys: fetched.into() };
         let issuer_keys = vec![(app.id, IssuerId::new(1, 3), fetched)];
         let tickets = TicketKeys::new(SecretBytes::new(vec![8; 33]));
-        let keys = NodeKeys { position: PositionKey::new([9; 32]), tickets };
+        let partitions = Some(PartitionKey::new([8; 32]));
+        let keys = NodeKeys { position: PositionKey::new([9; 32]), tickets, partitions };
         Snapshot { taken_ms: 42, keys, apps: vec![Arc::new(app)], issuer_keys }
     }
 
@@ -413,18 +421,22 @@ mod tests {
         assert_eq!(read.keys.position.secret(), snapshot().keys.position.secret());
         let tickets = |snapshot: &Snapshot| snapshot.keys.tickets.as_ref().map(|keys| keys.secret().clone());
         assert!(tickets(&read).is_some() && tickets(&read) == tickets(&snapshot()));
+        let partitions = |snapshot: &Snapshot| snapshot.keys.partitions.as_ref().map(|key| key.secret().clone());
+        assert!(partitions(&read).is_some() && partitions(&read) == partitions(&snapshot()));
         let left: Vec<_> = fs::read_dir(&directory).expect("listed").collect();
         assert_eq!(left.len(), 1, "no half-written file stays behind: {left:?}");
         fs::remove_dir_all(&directory).expect("cleaned up");
     }
 
     #[test]
-    fn a_snapshot_of_a_version_without_tickets_is_read() {
+    fn a_snapshot_of_an_earlier_version_is_read() {
         let mut written = serde_json::to_value(Stored::from(&snapshot())).expect("JSON");
-        written.as_object_mut().expect("an object").remove("ticket_keys");
+        for later in ["ticket_keys", "partition_key"] {
+            written.as_object_mut().expect("an object").remove(later);
+        }
         let stored: Stored = serde_json::from_value(written).expect("read");
         let read = Snapshot::try_from(stored).expect("read");
-        assert!(read.keys.tickets.is_none() && read.apps.len() == 1);
+        assert!(read.keys.tickets.is_none() && read.keys.partitions.is_none() && read.apps.len() == 1);
     }
 
     #[test]

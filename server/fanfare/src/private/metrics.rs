@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use fanfare_broker_redis::{RedisBroker, RedisHealth};
 use fanfare_core::Histogram;
 use fanfare_core::histogram::{BUCKETS, upper_bound};
 use fanfare_core::measures::{Counts, Measures, Stage};
@@ -29,6 +30,7 @@ pub(super) struct Metrics {
     pub(super) feed: Arc<FeedStatus>,
     pub(super) figures: Arc<FiguresStatus>,
     pub(super) jwks: Arc<JwksStatus>,
+    pub(super) redis: Arc<OnceLock<Arc<RedisBroker>>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -65,6 +67,16 @@ impl Metrics {
         let (fetches, failures) = self.jwks.counts();
         told.counter("jwks_fetches", "Fetches of issuers' keys", fetches)?;
         told.counter("jwks_failures", "Of those, fetches that failed", failures)?;
+        if let Some(redis) = self.redis.get() {
+            let RedisHealth { is_up, links, channels, repairs, found_behind, nodes } = redis.health();
+            told.gauge("redis_up", "Whether Redis tells this node of messages", u64::from(is_up))?;
+            told.gauge("redis_channels", "Channels that Redis tells this node of", channels)?;
+            told.gauge("nodes", "Nodes known to live, this one included", u64::from(nodes))?;
+            told.counter("redis_links", "Times the link on which Redis tells of messages came up", links)?;
+            told.counter("redis_repairs", "Channels read again because something was missed", repairs)?;
+            let help = "Channels that an audit found behind their log; stays 0 where the rest is right";
+            told.counter("redis_found_behind", help, found_behind)?;
+        }
         let silent = self.feed.silent_for().as_secs_f64();
         told.seconds("feed_silent", "Time since the store last answered the change feed", silent)?;
         #[expect(clippy::cast_precision_loss, reason = "a clock's error in milliseconds is exact")]

@@ -2,12 +2,13 @@
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions};
 use fanfare_core::id::{AppId, IssuerId, NodeId};
-use fanfare_core::{Clock as _, ErrorCode, LimitValue, Problem};
+use fanfare_core::{Clock, ErrorCode, LimitValue, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
     Broker, FetchedKeys, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
@@ -50,6 +51,7 @@ pub(super) struct DataPlane<'a> {
     pub(super) feed: &'a Arc<FeedStatus>,
     pub(super) figures: &'a Arc<FiguresStatus>,
     pub(super) jwks: &'a Arc<JwksStatus>,
+    pub(super) redis: &'a OnceLock<Arc<RedisBroker>>,
     pub(super) store: watch::Receiver<Option<Store>>,
 }
 
@@ -62,7 +64,7 @@ impl DataPlane<'_> {
         let away = self.turn_away_without(snapshot.as_ref(), &listener)?;
         let keys = self.keys(snapshot.as_ref()).await?;
         drop(away);
-        let node = self.node(&keys);
+        let node = self.node(&keys).await?;
         let has_store = self.store.borrow().is_some();
         // Whatever the store says of issuers, only an issuer can say its keys, and it may be away.
         let restored = snapshot.as_mut().map(|snapshot| std::mem::take(&mut snapshot.issuer_keys)).unwrap_or_default();
@@ -113,13 +115,43 @@ impl DataPlane<'_> {
         let position = feed.position_key().await.context("the key of positions cannot be read")?;
         let tickets = feed.ticket_keys().await.context("the keys of resume tickets cannot be read")?;
         let tickets = TicketKeys::new(tickets).context("the keys of resume tickets are of another version")?;
-        Ok(NodeKeys { position, tickets: Some(tickets) })
+        let partitions = feed.partition_key().await.context("the key of partitions cannot be read")?;
+        let partitions = PartitionKey::of(partitions).context("the key of partitions is of another version")?;
+        Ok(NodeKeys { position, tickets: Some(tickets), partitions: Some(partitions) })
     }
 
-    fn node(&self, keys: &NodeKeys) -> Arc<Node> {
+    /// The broker over Redis, where one is configured.
+    async fn over_redis(&self, keys: &NodeKeys) -> Result<Option<Arc<RedisBroker>>> {
+        let Some(url) = &self.options.redis_url else { return Ok(None) };
+        let partitions = keys.partitions.clone();
+        let partitions = partitions
+            .context("the snapshot is of a version that knew no Redis: start once while Postgres can be reached")?;
+        let options = RedisOptions {
+            url: url.expose().to_owned(),
+            partitions,
+            clock: Arc::clone(self.clock) as Arc<dyn Clock>,
+            chance: Chance::new(None),
+            tasks: self.lifecycle.ground.tasks.clone(),
+            stop: self.lifecycle.ground.stop.clone(),
+        };
+        // Its tasks run where clients are served.
+        let broker =
+            self.workers.spawn(RedisBroker::start(options)).await.context("starting the broker panicked")??;
+        warn!(
+            "nodes share messages, history and control messages through Redis; presence, limits, occupancy and live statistics are still each node's own"
+        );
+        Ok(Some(broker))
+    }
+
+    async fn node(&self, keys: &NodeKeys) -> Result<Arc<Node>> {
         let memory = &self.options.memory;
+        let redis = self.over_redis(keys).await?;
         let bounds = MemoryOptions { bytes_max: memory.history_bytes_max, channels_max: memory.channels_max };
-        let broker = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
+        let local = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
+        let broker = match &redis {
+            Some(redis) => Arc::clone(redis) as Arc<dyn Broker>,
+            None => Arc::clone(&local) as Arc<dyn Broker>,
+        };
         let options = NodeOptions {
             dashboard_origins: self.dashboard_origins.to_vec(),
             connections_max: self.options.node.connections_max,
@@ -130,8 +162,15 @@ impl DataPlane<'_> {
             ..NodeOptions::default()
         };
         let clock = Arc::clone(self.clock);
-        let node = Node::new(options, Arc::clone(&broker) as Arc<dyn Broker>, clock, keys.position.clone());
-        broker.deliver_to(node.sink());
+        let node = Node::new(options, broker, clock, keys.position.clone());
+        if let Some(redis) = redis {
+            let _workers = self.workers.enter();
+            node.tell_over(redis.bus(node.local_bus()));
+            redis.deliver_to(node.sink());
+            let _first = self.redis.set(redis);
+        } else {
+            local.deliver_to(node.sink());
+        }
         node.keep_revocations_in(Arc::new(StoredRevocations::new(self.store.clone())));
         self.lifecycle.tasks.spawn_on(Arc::clone(&node).run(self.lifecycle.soft.clone()), self.workers);
         let bytes_max = self.options.node.memory_bytes_max;
@@ -139,7 +178,7 @@ impl DataPlane<'_> {
             let memory = MemoryTask { node: Arc::clone(&node), bytes_max, stop: self.lifecycle.soft.clone() };
             self.lifecycle.tasks.spawn(memory.run());
         }
-        node
+        Ok(node)
     }
 
     fn fetch_keys(&self, node: &Arc<Node>, changed: Arc<Notify>, restored: Vec<(AppId, IssuerId, FetchedKeys)>) {

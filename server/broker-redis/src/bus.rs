@@ -1,0 +1,340 @@
+//! Control messages over Redis: what one node is asked acts on the connections of all.
+//!
+//! ```text
+//!   tell ─▶ this node's own bus, at once
+//!        └▶ SPUBLISH {p0}b  <asker's name> <number> <control>  ─▶ every other node ─▶ its own bus
+//!                                                                   └▶ SPUBLISH <asker's name>  <number> <connections> <refused>
+//! ```
+//!
+//! Nodes beat in a sorted set; who has beaten lately is known to live. An answer waits for all of those, for a bounded
+//! time, and says how many have applied it. Nothing is kept: a node that does not hear now has missed it, and is counted
+//! as known and not as having applied.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fanfare_core::id::{AppId, ConnectionId, RevocationId};
+use fanfare_core::{ChannelName, Lineage, Position, Revocation};
+use fanfare_engine::Pending;
+use fanfare_engine::bus::{Bus, Control, Order, Told, What, Whom};
+use redis::cmd;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::entry::{self, Parts};
+use crate::lane::Lane;
+
+/// Where every node hears control messages.
+pub(crate) const ALL: &str = "{p0}b";
+/// Where nodes beat.
+pub(crate) const BEATS: &str = "{p0}n";
+/// How long the others may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Control messages that wait for answers. One more is not waited for.
+const WAITING_MAX: usize = 4_096;
+/// Control messages of others that are carried out at one moment. What is more is not applied, and so not answered.
+const CARRIED_MAX: usize = 1_024;
+
+/// The bus of a node among others.
+pub(crate) struct RedisBus {
+    local: Arc<dyn Bus>,
+    lane: Lane,
+    own: Arc<str>,
+    tasks: TaskTracker,
+    carried: TaskTracker,
+    numbers: AtomicU64,
+    /// Who waits for the answers to which number.
+    waiting: Mutex<HashMap<u64, mpsc::Sender<Answer>>>,
+    /// Nodes that have beaten lately, this one included.
+    known: AtomicU32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    connections: u64,
+    refused: u64,
+}
+
+/// A control message as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    app: AppId,
+    what: WrittenWhat,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenWhat {
+    Disconnect {
+        whom: WrittenWhom,
+        reason: Option<Box<str>>,
+    },
+    Subscribe {
+        whom: WrittenWhom,
+        channel: Box<str>,
+    },
+    Unsubscribe {
+        whom: WrittenWhom,
+        channel: Box<str>,
+    },
+    /// The message as an entry.
+    Send {
+        user: Box<str>,
+        message: Vec<u8>,
+    },
+    Revoke(Revocation),
+    EndRevocation(RevocationId),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenWhom {
+    User(Box<str>),
+    Connection(ConnectionId),
+    Channel(Box<str>),
+    Everybody,
+}
+
+impl RedisBus {
+    pub(crate) fn new(local: Arc<dyn Bus>, lane: Lane, own: Arc<str>, tasks: TaskTracker) -> Self {
+        Self {
+            local,
+            lane,
+            own,
+            tasks,
+            carried: TaskTracker::new(),
+            numbers: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            known: AtomicU32::new(1),
+        }
+    }
+
+    /// How many nodes are known to live, this one included.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// As many nodes have beaten lately.
+    pub(crate) fn know(&self, nodes: u64) {
+        self.known.store(u32::try_from(nodes).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Answer>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A control message of another node, or of this one.
+    pub(crate) fn heard(&self, bytes: &[u8]) {
+        let Some((asker, number, written)) = parts(bytes) else { return };
+        if asker == &*self.own {
+            return;
+        }
+        let control = match serde_json::from_slice::<Written>(written).ok().and_then(Written::read) {
+            Some(control) if self.carried.len() < CARRIED_MAX => control,
+            Some(_) => return warn!("more control messages come than can be carried out"),
+            // Not answered: to whoever asks this node has not applied it.
+            None => return warn!("a control message of another version of Fanfare is not understood"),
+        };
+        let (carried, lane, asker) = (self.local.tell(control), self.lane.clone(), asker.to_owned());
+        self.tasks.spawn(self.carried.track_future(async move {
+            let Told { connections, refused, .. } = carried.wait().await;
+            let mut answer = cmd("SPUBLISH");
+            answer.arg(asker).arg(format!("{number} {connections} {refused}"));
+            if let Err(silence) = lane.ask(answer).await {
+                debug!(?silence, "an answer to a control message was not told");
+            }
+        }));
+    }
+
+    /// An answer of another node.
+    pub(crate) fn answered(&self, bytes: &[u8]) {
+        let mut numbers = std::str::from_utf8(bytes).unwrap_or_default().split(' ').map(str::parse::<u64>);
+        let (Some(Ok(number)), Some(Ok(connections)), Some(Ok(refused))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return;
+        };
+        if let Some(waiting) = self.waiting().get(&number) {
+            // Whoever waited may have had enough; then this one is late.
+            let _ = waiting.try_send(Answer { connections, refused });
+        }
+    }
+}
+
+/// `<asker's name> <number> <control>`.
+fn parts(bytes: &[u8]) -> Option<(&str, u64, &[u8])> {
+    let mut parts = bytes.splitn(3, |byte| *byte == b' ');
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let (asker, number) = (text()?, text()?.parse().ok()?);
+    Some((asker, number, parts.next()?))
+}
+
+impl Bus for RedisBus {
+    fn tell(&self, control: Control) -> Pending<Told> {
+        let others = self.nodes().saturating_sub(1);
+        let written = (others > 0).then(|| Written::of(&control));
+        let own = self.local.tell(control);
+        let Some(written) = written else { return own };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, answers) = mpsc::channel(others as usize);
+        {
+            let mut waiting = self.waiting();
+            waiting.retain(|_, waiting| !waiting.is_closed());
+            if waiting.len() < WAITING_MAX {
+                waiting.insert(number, sender);
+            }
+        }
+        let written = serde_json::to_string(&written).expect("it is made of texts and numbers");
+        let mut told = cmd("SPUBLISH");
+        told.arg(ALL).arg(format!("{} {number} {written}", self.own));
+        // Handed in now: what is told first is heard first.
+        let told = self.lane.ask(told);
+        Pending::Later(Box::pin(async move {
+            let mut sum = own.wait().await;
+            sum.known = others + 1;
+            match told.await {
+                Ok(_) => gather(&mut sum, answers, others).await,
+                Err(silence) => debug!(?silence, "a control message was not told"),
+            }
+            sum
+        }))
+    }
+}
+
+/// Waits for the others.
+async fn gather(sum: &mut Told, mut answers: mpsc::Receiver<Answer>, others: u32) {
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    for _ in 0..others {
+        let Ok(Some(Answer { connections, refused })) = timeout_at(deadline, answers.recv()).await else { return };
+        sum.connections += connections;
+        sum.refused += refused;
+        sum.applied += 1;
+    }
+}
+
+/// A message that stands in no channel.
+const NOWHERE: Position = Position { lineage: Lineage { epoch: 0, term: 0, nonce: 0 }, seq: 0 };
+
+impl Written {
+    fn of(control: &Control) -> Self {
+        let what = match &control.what {
+            What::Order { whom, order } => {
+                let whom = WrittenWhom::of(whom);
+                match order.clone() {
+                    Order::Disconnect { reason } => WrittenWhat::Disconnect { whom, reason },
+                    Order::Subscribe { channel } => WrittenWhat::Subscribe { whom, channel: channel.as_str().into() },
+                    Order::Unsubscribe { channel } => {
+                        WrittenWhat::Unsubscribe { whom, channel: channel.as_str().into() }
+                    }
+                }
+            }
+            What::Send { user, message } => WrittenWhat::Send {
+                user: user.clone(),
+                message: entry::write(&Parts {
+                    id: &message.id,
+                    time_ms: message.time_ms,
+                    publisher: message.publisher.as_deref(),
+                    origin: message.origin,
+                    draft: &message.draft,
+                }),
+            },
+            What::Revoke(revocation) => WrittenWhat::Revoke(revocation.clone()),
+            What::EndRevocation(id) => WrittenWhat::EndRevocation(*id),
+        };
+        Self { app: control.app, what }
+    }
+
+    fn read(self) -> Option<Control> {
+        let order = |whom: WrittenWhom, order| Some(What::Order { whom: whom.read()?, order });
+        let what = match self.what {
+            WrittenWhat::Disconnect { whom, reason } => order(whom, Order::Disconnect { reason })?,
+            WrittenWhat::Subscribe { whom, channel } => order(whom, Order::Subscribe { channel: named(&channel)? })?,
+            WrittenWhat::Unsubscribe { whom, channel } => {
+                order(whom, Order::Unsubscribe { channel: named(&channel)? })?
+            }
+            WrittenWhat::Send { user, message } => {
+                What::Send { user, message: Arc::new(entry::read(&message, NOWHERE).ok()?) }
+            }
+            WrittenWhat::Revoke(revocation) => What::Revoke(revocation),
+            WrittenWhat::EndRevocation(id) => What::EndRevocation(id),
+        };
+        Some(Control { app: self.app, what })
+    }
+}
+
+impl WrittenWhom {
+    fn of(whom: &Whom) -> Self {
+        match whom.clone() {
+            Whom::User(user) => Self::User(user),
+            Whom::Connection(id) => Self::Connection(id),
+            Whom::Channel(channel) => Self::Channel(channel.as_str().into()),
+            Whom::Everybody => Self::Everybody,
+        }
+    }
+
+    fn read(self) -> Option<Whom> {
+        Some(match self {
+            Self::User(user) => Whom::User(user),
+            Self::Connection(id) => Whom::Connection(id),
+            Self::Channel(channel) => Whom::Channel(named(&channel)?),
+            Self::Everybody => Whom::Everybody,
+        })
+    }
+}
+
+/// A channel of a tenant or of the platform: what was told was decided before.
+fn named(channel: &str) -> Option<ChannelName> {
+    ChannelName::parse_any(channel).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::id::KeyId;
+    use fanfare_core::{Data, Draft, Message, Revoked};
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_what_is_heard() {
+        let channel: ChannelName = "room:9".parse().expect("valid");
+        let connection = ConnectionId::new(7, 7);
+        let draft =
+            Draft { exclude: Some(connection), name: Some("n".into()), ..Draft::new(Data::Bytes([0, 255].into())) };
+        let message = Message {
+            id: "i".into(),
+            position: NOWHERE,
+            time_ms: 5,
+            publisher: None,
+            origin: None,
+            draft: Arc::new(draft),
+        };
+        let revocation = Revocation {
+            id: RevocationId::new(1, 2),
+            revoked: Revoked::Key(KeyId::new(3, 4)),
+            issued_until_ms: u64::MAX / 2,
+        };
+        let order = |whom, order| What::Order { whom, order };
+        for what in [
+            order(Whom::User("a b \n".into()), Order::Disconnect { reason: Some("x".into()) }),
+            order(Whom::Everybody, Order::Disconnect { reason: None }),
+            order(Whom::Connection(connection), Order::Subscribe { channel: channel.clone() }),
+            order(Whom::Channel(channel.clone()), Order::Unsubscribe { channel }),
+            What::Send { user: "ann".into(), message: Arc::new(message) },
+            What::Revoke(revocation),
+            What::EndRevocation(RevocationId::new(1, 2)),
+        ] {
+            let control = Control { app: AppId::new(1, 1), what };
+            let written = serde_json::to_string(&Written::of(&control)).expect("JSON");
+            let told = format!("{{p0}}h:00ff 12 {written}");
+            let (asker, number, rest) = parts(told.as_bytes()).expect("three parts");
+            assert_eq!((asker, number), ("{p0}h:00ff", 12));
+            let heard = serde_json::from_slice::<Written>(rest).expect("JSON").read().expect("readable");
+            assert_eq!(format!("{heard:?}"), format!("{control:?}"));
+        }
+    }
+}
