@@ -73,6 +73,14 @@ impl Journals {
             let channel = channel(message)?;
             self.of(&channel).push(seen);
         } else if let Some(recovery) = push.get("recovery") {
+            if recovery["recovered"] == true {
+                // It goes on under another lineage: from here on its numbers count in that.
+                let lineage = recovery["lineage"].as_str().context("a recovery has a lineage")?.to_owned();
+                let seq = recovery["seq"].as_u64().context("a recovery has a seq")?;
+                let channel = channel(recovery)?;
+                self.of(&channel).push(Seen::Subscribed(Position { lineage, seq }));
+                return Ok(());
+            }
             let position =
                 |name: &str| recovery[name].as_str().and_then(Position::parse).context("a recovery has positions");
             let seen = Seen::NotRecovered { from: position("from")?, to: position("to")?, reason: reason(recovery)? };

@@ -29,7 +29,11 @@ struct Nodes {
 
 impl Nodes {
     async fn start(count: usize) -> Result<Self> {
-        let (redis, database) = (Redis::start().await?, database().await?);
+        Self::over(Redis::start().await?, count).await
+    }
+
+    async fn over(redis: Redis, count: usize) -> Result<Self> {
+        let database = database().await?;
         let mut nodes = Self { redis, database, all: Vec::new() };
         for _ in 0..count {
             nodes.add().await?;
@@ -237,6 +241,47 @@ async fn what_a_backend_does_to_connections_reaches_those_of_every_node() -> Res
         Ok((told["nodes"] == json!({ "applied": 1, "known": 1 })).then_some(()))
     })
     .await
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_with_everything_is_continued_and_clients_are_told_the_lineage() -> Result<()> {
+    let redis = Redis::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await?;
+    let mut nodes = Nodes::over(redis, 2).await?;
+    let owners = nodes.sign_up().await?;
+    let mut ann = owners[0].connect_as("ann", &["room:*"]).await?;
+    let first = ann.subscribe("room:9").await?;
+    for number in 1..6 {
+        owners[1].publisher().publish("room:9", number).await?;
+        ensure!(ann.message("room:9").await?["data"] == number);
+    }
+    let mut away = owners[1].connect_as("away", &["room:*"]).await?;
+    let place = format!("{}.3", first["lineage"].as_str().context("a lineage")?);
+    for round in 0..3 {
+        nodes.redis.kill()?;
+        for node in &nodes.all {
+            ready(node, false).await?;
+        }
+        nodes.redis.launch().await?;
+        for node in &nodes.all {
+            ready(node, true).await?;
+        }
+        let number = 6 + round;
+        let published = owners[1].publisher().publish("room:9", number).await?;
+        // Before the first message under the new lineage: nothing is missing, and where to come back is known.
+        let told = ann.push().await?["recovery"].clone();
+        let lineage = told["lineage"].as_str().context("a lineage")?;
+        ensure!((&told["recovered"], &told["seq"]) == (&json!(true), &json!(number - 1)), "{told}");
+        ensure!(published.position == format!("{lineage}.{number}"), "{} {told}", published.position);
+        ensure!(ann.message("room:9").await?["data"] == number);
+        ann.nothing_came().await?;
+    }
+    // Who was away all the time goes on from a lineage of three lives ago.
+    let ok = away.resume("room:9", &place).await?;
+    ensure!(ok["recovered"] == true && ok["seq"] == 3, "{ok}");
+    for number in 4..9 {
+        ensure!(away.message("room:9").await?["data"] == number);
+    }
+    away.nothing_came().await
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     (
         "tokio",
         &[
+            "fanfare-api?",
             "fanfare-engine",
             "fanfare-broker-redis",
             "fanfare-store",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanfare_core::{Lineage, Message, Position};
 use fanfare_engine::BrokerError;
-use fanfare_engine::broker::Page;
+use fanfare_engine::broker::{Earlier, Page};
 use redis::Value;
 use tracing::error;
 
@@ -43,9 +43,9 @@ pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> 
 /// A page. An entry that is damaged ends it: what stands before it is given, and nothing in its place.
 pub(crate) fn page(answer: Result<Value, Silence>) -> Result<Page, BrokerError> {
     let values = array(answer.map_err(refusal)?)?;
-    let (head, entries) = values.split_at_checked(5).ok_or_else(strange)?;
+    let (head, entries) = values.split_at_checked(6).ok_or_else(strange)?;
     let Position { lineage, seq: top } = position(head)?;
-    let first = number(&head[4])?;
+    let (first, earlier) = (number(&head[4])?, earlier(&text(&head[5])?).ok_or_else(strange)?);
     let mut messages: Vec<Arc<Message>> = Vec::with_capacity(entries.len() / 2);
     for pair in entries.chunks_exact(2) {
         let position = Position { lineage, seq: number(&pair[0])? };
@@ -57,7 +57,18 @@ pub(crate) fn page(answer: Result<Value, Silence>) -> Result<Page, BrokerError> 
             }
         }
     }
-    Ok(Page { lineage, top, first, messages })
+    Ok(Page { lineage, top, first, messages, earlier })
+}
+
+/// `<term>:<nonce>:<last offset>;` for each.
+fn earlier(text: &str) -> Option<Vec<Earlier>> {
+    let one = |text: &str| {
+        let mut parts = text.splitn(3, ':');
+        let (term, nonce, top) =
+            (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Earlier { term, nonce, top })
+    };
+    text.split_terminator(';').map(one).collect()
 }
 
 pub(crate) fn count(answer: Result<Value, Silence>) -> Result<u64, BrokerError> {

@@ -214,7 +214,10 @@ impl Channels {
         match channel.position {
             None => channel.position = Some(top),
             Some(last) => {
-                if last.lineage != page.lineage {
+                if page.continues(last) {
+                    // What subscribers get next is of another lineage, and their own cursors find that it goes on.
+                    channel.position = Some(Position { lineage: page.lineage, seq: last.seq });
+                } else if last.lineage != page.lineage {
                     // Whatever is delivered shows every subscriber's cursor that the log is another one.
                     channel.position = Some(Position { lineage: page.lineage, seq: 0 });
                 }

@@ -63,7 +63,7 @@ local function open(keys, nonce, epoch)
     meta.was = meta.b
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
-        local ends = meta.h .. whole(meta.t) .. ':' .. whole(meta.o) .. ';'
+        local ends = meta.h .. whole(meta.t) .. ':' .. meta.n .. ':' .. whole(meta.o) .. ';'
         local _, count = string.gsub(ends, ';', ';')
         if count > 16 then
             ends = string.gsub(ends, '^[^;]*;', '', 1)
@@ -101,7 +101,7 @@ end
 
 -- The name that the entry of this offset has.
 local function name(meta, offset)
-    for term, last in string.gmatch(meta.h, '(%d+):(%d+);') do
+    for term, last in string.gmatch(meta.h, '(%d+):%d+:(%d+);') do
         if offset <= tonumber(last) then return term .. '-' .. whole(offset) end
     end
     return whole(meta.t) .. '-' .. whole(offset)
@@ -268,14 +268,15 @@ local function pub(keys, args)
 end
 
 -- args: nonce, epoch, now ms, where to start, its number, at most so many messages, and bytes.
--- Answers epoch, term, nonce, top, first, and for each message its offset and payload.
+-- Answers epoch, term, nonce, top, first, the terms before with their nonces and ends, and for each message its offset and
+-- payload.
 local function read(keys, args)
     local now, start, number = tonumber(args[3]), args[4], tonumber(args[5])
     local count, bytes = tonumber(args[6]), tonumber(args[7])
     local meta = open(keys, args[1], args[2])
     local first = trim(keys, meta, now, math.huge, math.huge, 0)
     if meta.changed or meta.lighter then store(keys, meta) else keep(keys, meta) end
-    local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first) }
+    local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first), meta.h }
     local at, last, step
     if start == 'top' or first > meta.o or count < 1 then
         return answer

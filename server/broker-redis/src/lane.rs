@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -107,8 +107,8 @@ impl Carrier {
         let mut pause = Pause::new();
         loop {
             let connected = self.connect().await;
-            let mut connection = match connected {
-                Ok(connection) => connection,
+            let (mut connection, ended) = match connected {
+                Ok(connected) => connected,
                 Err(error) => {
                     if pause.is_fresh() {
                         warn!(%error, "Redis cannot be reached; what is asked of it is refused");
@@ -125,18 +125,29 @@ impl Carrier {
             }
             pause = Pause::new();
             let _counted = self.reach.connected();
-            let error = self.carry(&mut connection).await;
-            warn!(%error, "the connection to Redis ended");
+            if let Err(error) = self.carry(&mut connection, &ended).await {
+                warn!(%error, "a connection to Redis failed");
+            }
         }
     }
 
-    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+    /// A connection, and the word that it has ended: also one that nobody uses tells so.
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, CancellationToken)> {
+        let ended = CancellationToken::new();
+        let ends = ended.clone();
+        let push = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                ends.cancel();
+            }
+            Ok::<(), ()>(())
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWER_WITHIN));
+            .set_response_timeout(Some(ANSWER_WITHIN))
+            .set_push_sender(push);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         self.functions.load(&mut connection).await?;
-        Ok(connection)
+        Ok((connection, ended))
     }
 
     /// Tells those who wait that nothing was done.
@@ -146,18 +157,25 @@ impl Carrier {
         }
     }
 
-    /// Carries commands until the connection ends.
-    async fn carry(&mut self, connection: &mut MultiplexedConnection) -> redis::RedisError {
+    /// Carries commands until the connection ends. What waits then is for the next one.
+    async fn carry(&mut self, connection: &mut MultiplexedConnection, ended: &CancellationToken) -> RedisResult<()> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            self.waiting.recv_many(&mut batch, BATCH).await;
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return Ok(()),
+                count = self.waiting.recv_many(&mut batch, BATCH) => if count == 0 {
+                    // Nobody can ask any more: what is left is to be told to stop.
+                    std::future::pending::<()>().await;
+                },
+            }
             let mut answers = match exchange(connection, &batch).await {
                 Ok(answers) => answers,
                 Err(error) => {
                     for job in batch.drain(..) {
                         self.answer(job, Err(Silence::Unknown));
                     }
-                    return error;
+                    return Err(error);
                 }
             };
             if answers.iter().any(is_unknown_function) {

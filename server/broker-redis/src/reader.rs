@@ -56,7 +56,7 @@ impl Reader {
     /// Reads a page; where the log is another than before and has nothing that follows, the newest of it.
     async fn read_to_tell(&self, load: &Load, read: Read) -> Result<Page, BrokerError> {
         let page = self.read(&load.key, read).await?;
-        let is_another = load.after.is_some_and(|after| after.lineage != page.lineage);
+        let is_another = load.after.is_some_and(|after| after.lineage != page.lineage && !page.continues(after));
         if is_another && page.messages.is_empty() && page.top > 0 {
             return self.read(&load.key, Read { start: Start::Last(1), ..read }).await;
         }

@@ -202,6 +202,32 @@ pub struct Page {
     pub first: Seq,
     /// The messages.
     pub messages: Vec<Arc<Message>>,
+    /// Lineages that this one continues, the latest last.
+    pub earlier: Vec<Earlier>,
+}
+
+/// A lineage of the same epoch that a log had before, and how far it is continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its term.
+    pub term: u64,
+    /// Its nonce.
+    pub nonce: u32,
+    /// The last of its numbers that the log goes on from: what was published under it beyond that is lost.
+    pub top: Seq,
+}
+
+impl Page {
+    /// Whether the log goes on from this position without a loss, as far as it is kept.
+    #[must_use]
+    pub fn continues(&self, position: Position) -> bool {
+        let Position { lineage, seq } = position;
+        if lineage == self.lineage {
+            return seq <= self.top;
+        }
+        let is_it = |earlier: &&Earlier| (earlier.term, earlier.nonce) == (lineage.term, lineage.nonce);
+        lineage.epoch == self.lineage.epoch && self.earlier.iter().find(is_it).is_some_and(|earlier| seq <= earlier.top)
+    }
 }
 
 /// Who hears of appended messages: the hub. Called in the channel's order, under no lock of the hub's own; must not wait.

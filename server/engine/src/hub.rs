@@ -494,7 +494,7 @@ mod tests {
                 let outbox = Outbox::new(ConnectionId::new(number, app.into()), Wire::NativeJson, sink, Arc::default());
                 let manner = Manner::of(ChannelSettings::defaults());
                 let ticket = outbox.take_slot(|slot| self.hub.join(&key, &entry, &outbox, slot), manner, None);
-                let page = Page { lineage: LINEAGE, top: 0, first: 1, messages: Vec::new() };
+                let page = Page { lineage: LINEAGE, top: 0, first: 1, messages: Vec::new(), earlier: Vec::new() };
                 let place = Some(Position { lineage: LINEAGE, seq: 0 });
                 let turn = Turn { page: &page, accepted: Duration::ZERO, place, catches_up: false };
                 outbox.open(ticket, &turn, |_| None);

@@ -195,7 +195,13 @@ mod tests {
             self.reads.fetch_add(1, Ordering::Relaxed);
             let failed = self.fails.load(Ordering::Relaxed) > 0;
             let top = self.top.load(Ordering::Relaxed);
-            let page = Page { lineage: Lineage { epoch: 1, term: 1, nonce: 1 }, top, first: 1, messages: Vec::new() };
+            let page = Page {
+                lineage: Lineage { epoch: 1, term: 1, nonce: 1 },
+                top,
+                first: 1,
+                messages: Vec::new(),
+                earlier: Vec::new(),
+            };
             let gate = Arc::clone(&self.gate);
             Pending::Later(Box::pin(async move {
                 gate.acquire().await.map_err(|_| BrokerError::Unavailable)?.forget();

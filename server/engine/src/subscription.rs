@@ -97,6 +97,8 @@ pub struct Turned<D> {
     /// Set when continuity ended: the reason, and where the subscription stood. It now stands at the new position, and
     /// what `deliver` holds follows that.
     pub lost: Option<(Loss, Position)>,
+    /// The log goes on under another lineage, and nothing is missing: the client has to know it, to come back.
+    pub moved: bool,
     /// The position after which `deliver` follows without a hole.
     pub from: Position,
     /// To be written, in order.
@@ -171,7 +173,7 @@ impl<D: Carries> Subscription<D> {
     pub fn page(&mut self, page: &Page, wrap: impl Fn(&Arc<Message>) -> D) -> Turned<D> {
         let State::Recovering(held) = &mut self.state else {
             // A page nobody waits for any more changes nothing.
-            return Turned { lost: None, from: self.position, deliver: Vec::new(), again: false };
+            return Turned { lost: None, moved: false, from: self.position, deliver: Vec::new(), again: false };
         };
         let held = std::mem::replace(&mut **held, Held::new());
         let lost = judge(self.position, page).map(|loss| (loss, self.position));
@@ -179,6 +181,8 @@ impl<D: Carries> Subscription<D> {
             // What is kept is handed out even so: less is missing to whoever is told.
             self.position = Position { lineage: page.lineage, seq: page.first - 1 };
         }
+        let moved = self.position.lineage != page.lineage;
+        self.position.lineage = page.lineage;
         let from = self.position;
         let mut deliver = Vec::new();
         // After a loss the page may begin further on than asked: only what follows without a hole counts.
@@ -205,7 +209,7 @@ impl<D: Carries> Subscription<D> {
         if !again {
             self.state = State::Live;
         }
-        Turned { lost, from, deliver, again }
+        Turned { lost, moved, from, deliver, again }
     }
 
     fn follows(&self, next: Position) -> bool {
@@ -248,7 +252,7 @@ const fn is_behind(next: Position, position: Position) -> bool {
 fn judge(position: Position, page: &Page) -> Option<Loss> {
     if position.lineage.epoch != page.lineage.epoch {
         Some(Loss::EpochChanged)
-    } else if position.lineage != page.lineage || position.seq > page.top {
+    } else if !page.continues(position) {
         Some(Loss::Diverged)
     } else if position.seq + 1 < page.first {
         Some(Loss::Truncated)
@@ -260,6 +264,7 @@ fn judge(position: Position, page: &Page) -> Option<Loss> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Earlier;
     use fanfare_core::{Data, Draft, Lineage, Seq};
     use proptest::prelude::*;
 
@@ -278,7 +283,7 @@ mod tests {
 
     fn page(lineage: Lineage, kept: std::ops::Range<Seq>, after: Seq, count: usize) -> Page {
         let messages = kept.clone().filter(|seq| *seq > after).take(count).map(|seq| message(lineage, seq)).collect();
-        Page { lineage, top: kept.end - 1, first: kept.start, messages }
+        Page { lineage, top: kept.end - 1, first: kept.start, messages, earlier: Vec::new() }
     }
 
     fn at(seq: Seq) -> Position {
@@ -297,6 +302,34 @@ mod tests {
         assert!(one.is_live());
         assert_eq!(one.push(&message(LINEAGE, 6)), Push::Drop);
         assert_eq!(one.push(&message(LINEAGE, 8)), Push::Gap);
+    }
+
+    #[test]
+    fn a_log_that_goes_on_under_another_lineage_is_continued_up_to_where_it_went_on() {
+        let later = Lineage { term: 9, nonce: 7, ..LINEAGE };
+        let continued = |after| Page {
+            earlier: vec![Earlier { term: LINEAGE.term, nonce: LINEAGE.nonce, top: 5 }],
+            ..page(later, 1..9, after, 10)
+        };
+        for (seq, moved, lost) in [(3, true, None), (5, true, None), (6, false, Some(Loss::Diverged))] {
+            let stood = Position { lineage: LINEAGE, seq };
+            let mut one = Subscription::recovering(stood);
+            one.reading();
+            let turned = one.page(&continued(seq), Arc::clone);
+            assert_eq!((turned.moved, turned.lost), (moved, lost.map(|loss| (loss, stood))), "after {seq}");
+            let from = if moved { seq } else { 0 };
+            assert_eq!(turned.from, Position { lineage: later, seq: from }, "after {seq}");
+            if moved {
+                let seqs: Vec<Seq> = turned.deliver.iter().map(|message| message.position.seq).collect();
+                assert_eq!((seqs, one.position().seq, one.is_live()), ((seq + 1..9).collect(), 8, true));
+            }
+        }
+        // Another data set with the same term, or another epoch, is none of it.
+        for lineage in
+            [Lineage { nonce: 8, ..LINEAGE }, Lineage { epoch: 2, ..LINEAGE }, Lineage { term: 2, ..LINEAGE }]
+        {
+            assert!(!continued(0).continues(Position { lineage, seq: 1 }), "{lineage:?}");
+        }
     }
 
     #[test]

@@ -24,9 +24,9 @@ pub use parse::{
 };
 pub use write::{
     Gap, GapReason, Hello, HistoryOk, Occupancy, PresenceDiff, PresenceEnded, PresencePage, PublishedOk, Recovery,
-    Reply, SubscribedOk, error, push_gap, push_join_leave, push_join_leave_missed, push_limit_near, push_message,
-    push_occupancy, push_presence, push_presence_diff, push_presence_ended, push_reconnect, push_recovery,
-    push_token_expiring, push_unsubscribed, reply,
+    Reply, SubscribedOk, error, push_continued, push_gap, push_join_leave, push_join_leave_missed, push_limit_near,
+    push_message, push_occupancy, push_presence, push_presence_diff, push_presence_ended, push_reconnect,
+    push_recovery, push_token_expiring, push_unsubscribed, reply,
 };
 
 pub use crate::draft::Publication as Publish;

@@ -390,7 +390,7 @@ impl Log {
                 bounded(self.messages.range(..to).rev(), count, read.bytes_max)
             }
         };
-        Page { lineage: self.lineage, top: self.top, first, messages }
+        Page { lineage: self.lineage, top: self.top, first, messages, earlier: Vec::new() }
     }
 }
 

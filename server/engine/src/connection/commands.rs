@@ -184,9 +184,10 @@ impl Connection {
         let (node, entry) = (&self.node, &self.entry);
         let turn = Turn { page, accepted: node.clock.monotonic(), place: None, catches_up: true };
         let outcome = self.outbox.open(ticket, &turn, |turned: &Turned<Arc<Delivery>>| {
-            let lost = turned.lost?;
-            AppStats::add(&entry.stats.not_recovered, 1);
-            Some(lost_frame(node, key, lost, turned.from))
+            if turned.lost.is_some() {
+                AppStats::add(&entry.stats.not_recovered, 1);
+            }
+            told_frame(node, key, turned)
         });
         self.turned(outcome);
     }
@@ -355,8 +356,13 @@ pub(super) fn gap(node: &node::Node, key: &ChannelKey, (loss, from): (Loss, Posi
     Gap { reason, from: node.tell(key, from), to: node.tell(key, to) }
 }
 
-pub(super) fn lost_frame(node: &node::Node, key: &ChannelKey, lost: (Loss, Position), to: Position) -> Frame {
-    native::push_recovery(key.channel(), &gap(node, key, lost, to), &node.lineage(key, to.lineage), to.seq)
+pub(super) fn told_frame(node: &node::Node, key: &ChannelKey, turned: &Turned<Arc<Delivery>>) -> Option<Frame> {
+    let Position { lineage, seq } = turned.from;
+    let lineage = || node.lineage(key, lineage);
+    match turned.lost {
+        Some(lost) => Some(native::push_recovery(key.channel(), &gap(node, key, lost, turned.from), &lineage(), seq)),
+        None => turned.moved.then(|| native::push_continued(key.channel(), &lineage(), seq)),
+    }
 }
 
 /// Says what a slow client was not sent.

@@ -8,7 +8,7 @@ use fanfare_core::{ChannelKey, ChannelName, Limit, Operation, Position};
 use fanfare_protocol::Frame;
 use fanfare_protocol::native::{self, Recovery, Reply, Rewind, Subscribe, SubscribedOk};
 
-use super::commands::{gap, lost_frame, not_subscribed};
+use super::commands::{gap, not_subscribed, told_frame};
 use super::events::About;
 use super::{Connection, Done};
 use crate::broker::{BrokerError, Page, Pending, Start};
@@ -213,7 +213,7 @@ impl Connection {
             AppStats::add(&stats.not_recovered, 1);
         }
         if let Asked::Ticket = opening.asked {
-            return turned.lost.map(|lost| lost_frame(node, &opening.key, lost, turned.from));
+            return told_frame(node, &opening.key, turned);
         }
         let recovery = matches!(opening.begin, Begin::After(_)).then(|| match turned.lost {
             Some(lost) => Recovery::Lost(gap(node, &opening.key, lost, turned.from)),

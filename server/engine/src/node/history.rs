@@ -169,7 +169,7 @@ impl Node {
     }
 
     fn history_page(&self, key: &ChannelKey, direction: Direction, bounds: &Bounds, page: Page) -> HistoryPage {
-        let Page { lineage, top, first, mut messages } = page;
+        let Page { lineage, top, first, mut messages, earlier: _ } = page;
         let read = messages.len();
         if let Some(until) = &bounds.until {
             let beyond = messages.iter().position(|message| until.is_passed_by(message, direction));

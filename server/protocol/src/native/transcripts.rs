@@ -169,6 +169,9 @@ impl Puppet {
                 let gap = Gap { reason: GapReason::EpochChanged, from: "k3Zx.12".into(), to: "p9Qa.0".into() };
                 self.out.push_back(push_recovery(&channel, &gap, "p9Qa", 0));
             }
+            "the log of room:9 goes on under another lineage, with nothing missing" => {
+                self.out.push_back(push_continued(&channel, "q7Bd", 12));
+            }
             "room:9 lets 45 messages go that wait for a slow client" => {
                 self.out.push_back(push_gap(&channel, "k3Zx.12", "k3Zx.57", 45));
             }

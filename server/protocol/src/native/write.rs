@@ -245,6 +245,20 @@ pub fn push_recovery(channel: &ChannelName, gap: &Gap, lineage: &str, seq: Seq) 
     })
 }
 
+/// Tells that a live subscription goes on under another lineage, with nothing missing.
+#[must_use]
+pub fn push_continued(channel: &ChannelName, lineage: &str, seq: Seq) -> Frame {
+    Frame::text(REPLY_BYTES, |out| {
+        out.extend_from_slice(b"{\"recovery\":{");
+        let mut fields = Fields::new(out);
+        fields.text("channel", channel.as_str());
+        fields.bool("recovered", true);
+        fields.text("lineage", lineage);
+        fields.number("seq", seq);
+        out.extend_from_slice(b"}}");
+    })
+}
+
 /// Tells how many messages a client that did not keep up was not sent: those after `from` up to and including `to`.
 #[must_use]
 pub fn push_gap(channel: &ChannelName, from: &str, to: &str, dropped: u64) -> Frame {

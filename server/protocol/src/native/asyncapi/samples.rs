@@ -29,6 +29,7 @@ fn pushes() -> Vec<(&'static str, Frame)> {
         ("push_message", push_message(&channel, &message(Data::Bytes([1].into())))),
         ("push_deleted", push_message(&channel, &message(Data::Deleted))),
         ("push_user_message", push_user_message(&message(Data::Bytes([1].into())))),
+        ("push_continued", push_continued(&channel, "k3Zx", 12)),
         ("push_recovery", push_recovery(&channel, &gap(), "k3Zx", 12)),
         ("push_gap", push_gap(&channel, "k3Zx.1", "k3Zx.9", 8)),
         ("push_limit_near", push_limit_near(Limit::Subscriptions, 400, 500)),
