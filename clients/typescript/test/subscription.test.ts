@@ -159,6 +159,23 @@ test("messages held from before a gap come before it, and a lost connection does
   assert.deepEqual(seen, [6, 7, "epoch_changed", 1, 2]);
 });
 
+test("a log that goes on under another lineage is no gap, and the next connection continues in that", async () => {
+  const world = new World();
+  const seen: unknown[] = [];
+  const socket = await subscribed(world, (message) => void seen.push(message.data));
+  socket.message(6);
+  await settled();
+  socket.say({ recovery: { channel: "room:9", recovered: true, lineage: "L2", seq: 6 } });
+  socket.drop();
+  const next = await world.connect();
+  assert.equal(next.last("subscribe")["subscribe"].position, "L2.6");
+  next.subscribed({ lineage: "L2", seq: 6, recovered: true });
+  next.message(7);
+  await settled();
+  assert.deepEqual(seen, [6, 7]);
+  assert.deepEqual(world.gaps, []);
+});
+
 test("without onGap the client's gap event tells", async () => {
   const world = new World();
   const socket = await subscribed(world, () => {});
