@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::harness::answer::Answer;
 use ::harness::client::Client;
+use ::harness::command::fanfare;
 use ::harness::eventually;
 use ::harness::ledger::{Fact, Ledger};
 use ::harness::owner::Owner;
@@ -301,4 +302,41 @@ async fn a_node_that_starts_without_redis_is_not_ready_until_it_is_there() -> Re
     owner.publisher().publish("room:9", "here").await?;
     ensure!(ann.message("room:9").await?["data"] == "here");
     nodes.all[0].stop().await
+}
+
+#[tokio::test]
+async fn a_redis_that_may_forget_is_refused_before_anything_is_served_and_the_check_says_so() -> Result<()> {
+    let database = database().await?;
+    let fit = Redis::start().await?;
+    let unfit = Redis::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"]).await?;
+    let data = std::env::temp_dir().join(format!("fanfare-redis-check-{}", std::process::id()));
+    let data = data.to_str().context("a path of ours")?;
+    let run = |command: &str, url: &str| {
+        let variables = [
+            ("DATABASE_URL", &*database.url),
+            ("REDIS_URL", url),
+            ("FANFARE_LISTEN__GATEWAY", "127.0.0.1:0"),
+            ("FANFARE_LISTEN__CONTROL", "127.0.0.1:0"),
+            ("FANFARE_LISTEN__PRIVATE", "127.0.0.1:0"),
+        ];
+        fanfare(&[command, "--data", data], &variables)
+    };
+    let of_redis = |url: &str| -> Result<String> {
+        let said = run("check", url)?.out;
+        Ok(said.lines().find(|line| line.contains(" redis ")).context("it says nothing of Redis")?.to_owned())
+    };
+    ensure!(of_redis(&fit.url())?.starts_with("ok"), "{}", of_redis(&fit.url())?);
+    for (url, word) in [
+        (unfit.url(), "volatile-lru"),
+        ("redis+unix:///nowhere".to_owned(), "does not answer"),
+        ("http://user:hunter2@localhost".to_owned(), "REDIS_URL"),
+    ] {
+        let said = of_redis(&url)?;
+        ensure!(said.starts_with("WRONG") && said.contains(word) && !said.contains("hunter2"), "{url}: {said}");
+    }
+    let refused = run("serve", &unfit.url())?;
+    ensure!(refused.code != 0 && refused.err.contains("maxmemory-policy"), "{refused:?}");
+    // It may never have been made.
+    let _ = std::fs::remove_dir_all(data);
+    Ok(())
 }

@@ -81,7 +81,7 @@ pub(crate) struct Load {
 /// Whether a channel is heard.
 pub(crate) enum Attached {
     Already,
-    /// Soon; `true` where it has to be subscribed to first.
+    /// Soon; in which spell, where it has to be subscribed to first.
     Soon(oneshot::Receiver<Result<(), BrokerError>>, Option<Round>),
 }
 
@@ -120,6 +120,8 @@ impl Channels {
             if matches!(channel.state, State::Live) {
                 return Attached::Already;
             }
+            // Those whose patience ended are not kept while Redis is away.
+            channel.waiters.retain(|waiter| !waiter.is_closed());
             channel.waiters.push(waiter);
             return Attached::Soon(attached, None);
         }

@@ -240,7 +240,8 @@ local function pub(keys, args)
     -- One that is larger than all that is kept is not kept.
     local ttl = tonumber(args[7])
     local kept = messages > 0 and weight + OVERHEAD <= bytes and ttl > 0
-    if ttl ~= meta.k then meta.k, meta.changed = ttl, true end
+    -- Until when the channel is in use depends on it, and is said anew.
+    if ttl ~= meta.k then meta.k, meta.u, meta.changed = ttl, 0, true end
     local now_ms = math.floor(us / 1000)
     if not is_used(keys, meta, now_ms, tonumber(args[13])) then return { 'channels' } end
     local term, offset = whole(meta.t), whole(meta.o + 1)

@@ -34,12 +34,13 @@ use fanfare_engine::broker::{Append, Appended, Deliver, Durability, Page, Read, 
 use fanfare_engine::bus::Bus;
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, BrokerError, Pending};
-use redis::{Client, IntoConnectionInfo as _, ProtocolVersion};
+use redis::Client;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::answer::Told;
 use crate::bus::RedisBus;
@@ -51,7 +52,7 @@ use crate::pause::Reach;
 use crate::reader::Reader;
 
 pub use names::PartitionKey;
-pub use probe::StartError;
+pub use probe::{StartError, check};
 
 /// Lanes of publishes: a channel's are all in one.
 const LANES: usize = 4;
@@ -133,12 +134,10 @@ impl RedisBroker {
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
         let RedisOptions { url, partitions, clock, chance, tasks, stop } = options;
-        let info = url.into_connection_info().map_err(|error| StartError::Url(error.to_string()))?;
-        // Pushes beside answers on one connection are RESP3's.
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client =
-            Client::open(info.set_redis_settings(redis)).map_err(|error| StartError::Url(error.to_string()))?;
-        probe::check(&client).await?;
+        let client = probe::client(&url)?;
+        if probe::look(&client).await?.is_none() {
+            warn!("Redis does not answer yet; it is looked for in the background");
+        }
         let functions = Arc::new(Functions::new());
         let reach = Arc::<Reach>::default();
         let lane = || {

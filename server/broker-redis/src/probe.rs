@@ -1,8 +1,7 @@
 //! Whether a Redis is fit.
 
-use redis::{AsyncConnectionConfig, Client, cmd};
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, cmd};
 use tokio::time::timeout;
-use tracing::warn;
 
 use crate::lane::CONNECT_WITHIN;
 
@@ -34,8 +33,24 @@ pub enum StartError {
     Refused(String),
 }
 
-/// Looks at a Redis that answers; one that does not may be fit.
-pub(crate) async fn check(client: &Client) -> Result<(), StartError> {
+/// Looks at a Redis: its version, or `None` where it does not answer yet, and may be fit.
+///
+/// # Errors
+/// Says what is wrong with the URL or with that Redis.
+pub async fn check(url: &str) -> Result<Option<String>, StartError> {
+    look(&client(url)?).await
+}
+
+/// What speaks to the Redis at this URL.
+pub(crate) fn client(url: &str) -> Result<Client, StartError> {
+    let wrong = |error: redis::RedisError| StartError::Url(error.to_string());
+    let info = url.into_connection_info().map_err(wrong)?;
+    // Pushes beside answers on one connection are RESP3's.
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Client::open(info.set_redis_settings(redis)).map_err(wrong)
+}
+
+pub(crate) async fn look(client: &Client) -> Result<Option<String>, StartError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_WITHIN))
         .set_response_timeout(Some(CONNECT_WITHIN));
@@ -44,16 +59,14 @@ pub(crate) async fn check(client: &Client) -> Result<(), StartError> {
         cmd("INFO").query_async::<String>(&mut connection).await
     });
     match asked.await {
-        Ok(Ok(info)) => judge(&info),
-        Ok(Err(error)) if !error.is_io_error() && !error.is_timeout() => Err(StartError::Refused(error.to_string())),
-        Ok(Err(_)) | Err(_) => {
-            warn!("Redis does not answer yet; it is looked for in the background");
-            Ok(())
-        }
+        Ok(Ok(info)) => judge(&info).map(Some),
+        Ok(Err(error)) if error.is_io_error() || error.is_timeout() || error.code() == Some("LOADING") => Ok(None),
+        Ok(Err(error)) => Err(StartError::Refused(error.to_string())),
+        Err(_) => Ok(None),
     }
 }
 
-fn judge(info: &str) -> Result<(), StartError> {
+fn judge(info: &str) -> Result<String, StartError> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = field("redis_version").unwrap_or_default();
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
@@ -65,7 +78,7 @@ fn judge(info: &str) -> Result<(), StartError> {
     if policy != "noeviction" {
         return Err(StartError::Eviction { policy: policy.to_owned() });
     }
-    Ok(())
+    Ok(version.to_owned())
 }
 
 #[cfg(test)]

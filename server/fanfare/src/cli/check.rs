@@ -110,6 +110,13 @@ async fn look(options: &Options, findings: &mut Findings) {
                 .map(|(major, bin)| format!("private, PostgreSQL {major} in {}", bin.display())),
         ),
     }
+    if let Some(url) = &options.redis_url {
+        match fanfare_broker_redis::check(url.expose()).await {
+            Ok(Some(version)) => findings.add("redis", Verdict::Fine, format!("Redis {version}, evicts nothing")),
+            Ok(None) => findings.add("redis", Verdict::Wrong, "does not answer"),
+            Err(error) => findings.add("redis", Verdict::Wrong, error.to_string()),
+        }
+    }
     if let Some(keys) = &keys {
         snapshot(&data, keys, findings);
     }
