@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const SHARDS: usize = 64;
 const HELD_MAX: usize = 1_024;
 /// Bytes held while a read is under way.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes held for all channels together: when a link comes back, all of them are read.
+const ALL_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Tells one spell of a channel on a link from the next.
 pub(crate) type Round = u64;
@@ -39,6 +41,8 @@ pub(crate) struct Channels {
     rounds: AtomicU64,
     repairs: AtomicU64,
     live: AtomicU64,
+    /// Bytes held for all of them.
+    held: AtomicUsize,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,6 +97,7 @@ impl Channels {
             rounds: AtomicU64::new(0),
             repairs: AtomicU64::new(0),
             live: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
             clock,
         }
     }
@@ -174,7 +179,7 @@ impl Channels {
             // It is in what will be read.
             State::Wanted => None,
             State::Loading(held) => {
-                held.hold(message.map(Arc::new));
+                held.hold(message.map(Arc::new), &self.held);
                 None
             }
             State::Live => {
@@ -189,7 +194,7 @@ impl Channels {
                     }
                 }
                 let mut held = Held::default();
-                held.hold(message.map(Arc::new));
+                held.hold(message.map(Arc::new), &self.held);
                 Some(self.repair(told, channel, held))
             }
         }
@@ -208,7 +213,11 @@ impl Channels {
         let mut shard = self.shard(&load.told);
         let (told, channel) = found(&mut shard, &load.told)?;
         let held = match &mut channel.state {
-            State::Loading(held) if channel.round == load.round => std::mem::take(held),
+            State::Loading(held) if channel.round == load.round => {
+                let held = std::mem::take(held);
+                self.held.fetch_sub(held.bytes, Ordering::Relaxed);
+                held
+            }
             // A later spell has its own.
             State::Wanted | State::Loading(_) | State::Live => return None,
         };
@@ -292,8 +301,14 @@ impl Channels {
     }
 
     fn leaves(&self, state: &State) {
-        if matches!(state, State::Live) {
-            self.live.fetch_sub(1, Ordering::Relaxed);
+        match state {
+            State::Wanted => {}
+            State::Loading(held) => {
+                self.held.fetch_sub(held.bytes, Ordering::Relaxed);
+            }
+            State::Live => {
+                self.live.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -343,16 +358,148 @@ impl Channel {
 }
 
 impl Held {
-    fn hold(&mut self, message: Option<Arc<Message>>) {
-        let Some(message) = message.filter(|_| !self.dropped) else {
-            *self = Self { dropped: true, ..Self::default() };
-            return;
-        };
-        self.bytes += message.draft.weight();
-        if self.messages.len() >= HELD_MAX || self.bytes > HELD_BYTES_MAX {
-            *self = Self { dropped: true, ..Self::default() };
-            return;
+    fn hold(&mut self, message: Option<Arc<Message>>, all: &AtomicUsize) {
+        let weight = message.as_ref().map_or(0, |message| message.draft.weight());
+        let fits = self.messages.len() < HELD_MAX
+            && self.bytes + weight <= HELD_BYTES_MAX
+            && all.load(Ordering::Relaxed) + weight <= ALL_HELD_BYTES_MAX;
+        match message.filter(|_| fits && !self.dropped) {
+            Some(message) => {
+                self.bytes += weight;
+                all.fetch_add(weight, Ordering::Relaxed);
+                self.messages.push(message);
+            }
+            None => {
+                all.fetch_sub(self.bytes, Ordering::Relaxed);
+                *self = Self { dropped: true, ..Self::default() };
+            }
         }
-        self.messages.push(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use fanfare_core::id::AppId;
+    use fanfare_core::{ChannelName, Data, Draft, Lineage};
+    use fanfare_engine::SystemClock;
+    use fanfare_engine::broker::Earlier;
+
+    use super::*;
+
+    const OLD: Lineage = Lineage { epoch: 1, term: 1, nonce: 1 };
+    const NEW: Lineage = Lineage { epoch: 1, term: 2, nonce: 2 };
+
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<Position>>);
+
+    impl Deliver for Ear {
+        fn deliver(&self, _: &ChannelKey, message: Arc<Message>, _: Duration) {
+            self.0.lock().expect("nobody panicked").push(message.position);
+        }
+    }
+
+    impl Ear {
+        fn take(&self) -> Vec<(u64, u64)> {
+            let heard = std::mem::take(&mut *self.0.lock().expect("nobody panicked"));
+            heard.into_iter().map(|position| (position.lineage.term, position.seq)).collect()
+        }
+    }
+
+    fn message(lineage: Lineage, seq: u64, bytes: usize) -> Message {
+        Message {
+            id: "".into(),
+            position: Position { lineage, seq },
+            time_ms: 0,
+            publisher: None,
+            origin: None,
+            draft: Arc::new(Draft::new(Data::Bytes(vec![0; bytes].into()))),
+        }
+    }
+
+    fn page(lineage: Lineage, seqs: std::ops::Range<u64>, top: u64) -> Page {
+        let messages = seqs.map(|seq| Arc::new(message(lineage, seq, 1))).collect();
+        Page { lineage, top, first: 1, messages, earlier: Vec::new() }
+    }
+
+    fn channels() -> Channels {
+        Channels::new(Arc::new(SystemClock::new()))
+    }
+
+    /// Wants a channel, and brings it to where it is read.
+    fn begin(channels: &Channels, told: &str) -> Load {
+        let key = ChannelKey::from_broker(AppId::new(1, 1), ChannelName::parse("a").expect("valid"));
+        let Attached::Soon(_, Some(round)) = channels.attach(told, &key) else { panic!("it is new") };
+        assert!(channels.subscribed(told, round + 1).is_none(), "of another spell");
+        channels.subscribed(told, round).expect("it is to be read")
+    }
+
+    #[test]
+    fn what_is_pushed_while_a_page_is_read_follows_it_once() {
+        let (channels, ear) = (channels(), Ear::default());
+        let load = begin(&channels, "c");
+        assert!(channels.loaded(&load, &page(OLD, 0..0, 3), &ear).is_none());
+        for seq in [3, 4, 4, 5] {
+            assert!(channels.pushed("c", Some(message(OLD, seq, 1)), &ear).is_none());
+        }
+        assert_eq!(ear.take(), [(1, 4), (1, 5)]);
+        // One is missed: what comes meanwhile is held, and what both tell is delivered once.
+        let load = channels.pushed("c", Some(message(OLD, 7, 1)), &ear).expect("a read");
+        assert!(channels.pushed("c", Some(message(OLD, 8, 1)), &ear).is_none());
+        assert!(channels.loaded(&load, &page(OLD, 6..8, 7), &ear).is_none());
+        assert_eq!((ear.take(), channels.repairs(), channels.live()), (vec![(1, 6), (1, 7), (1, 8)], 1, 1));
+        // One that cannot be read is as good as missed.
+        let load = channels.pushed("c", None, &ear).expect("a read");
+        assert!(channels.loaded(&load, &page(OLD, 9..10, 9), &ear).is_some(), "and read again: it may be later still");
+        assert_eq!(ear.take(), [(1, 9)]);
+    }
+
+    #[test]
+    fn a_page_of_an_earlier_spell_changes_nothing() {
+        let (channels, ear) = (channels(), Ear::default());
+        let load = begin(&channels, "c");
+        let wanted = channels.all_wanted();
+        assert!(channels.loaded(&load, &page(OLD, 0..0, 3), &ear).is_none() && channels.live() == 0);
+        assert!(!channels.is_loading(&load));
+        let again = channels.subscribed("c", wanted[0].1).expect("a read");
+        assert!(channels.loaded(&again, &page(OLD, 0..0, 3), &ear).is_none() && channels.live() == 1);
+        assert!(channels.detach("c", &|| false) && channels.live() == 0);
+    }
+
+    #[test]
+    fn another_lineage_goes_on_or_is_told_by_what_is_delivered() {
+        for (end, heard) in [(5, vec![(2, 6)]), (4, vec![(2, 6)])] {
+            let (channels, ear) = (channels(), Ear::default());
+            let load = begin(&channels, "c");
+            assert!(channels.loaded(&load, &page(OLD, 0..0, 5), &ear).is_none());
+            let load = channels.pushed("c", Some(message(NEW, 6, 1)), &ear).expect("a read");
+            assert_eq!(load.after.map(|after| after.seq), Some(5));
+            let earlier = vec![Earlier { term: 1, nonce: 1, top: end }];
+            let page = Page { earlier, ..page(NEW, 6..7, 6) };
+            assert!(channels.loaded(&load, &page, &ear).is_none());
+            assert_eq!((ear.take(), channels.live()), (heard, 1), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_for_one_channel_and_for_all_and_given_back() {
+        let (channels, ear) = (channels(), Ear::default());
+        let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
+        let loads: Vec<Load> = names.iter().map(|name| begin(&channels, name)).collect();
+        for (name, seq) in names.iter().flat_map(|name| (1..=20).map(move |seq| (name, seq))) {
+            assert!(channels.pushed(name, Some(message(OLD, seq, 50_000)), &ear).is_none());
+        }
+        let held = || channels.held.load(Ordering::Relaxed);
+        assert!((ALL_HELD_BYTES_MAX - 1_050_000..=ALL_HELD_BYTES_MAX).contains(&held()), "{}", held());
+        assert!(channels.pushed(&names[0], Some(message(OLD, 21, 50_000)), &ear).is_none(), "more than one may hold");
+        let before = held();
+        for (load, name) in loads.iter().zip(&names).take(50) {
+            let next = channels.loaded(load, &page(OLD, 0..0, 0), &ear);
+            assert_eq!(next.is_some(), *name == names[0], "what was let go of is read again");
+        }
+        assert!(held() < before);
+        channels.all_wanted();
+        assert_eq!(held(), 0);
     }
 }

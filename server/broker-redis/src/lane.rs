@@ -1,7 +1,7 @@
 //! The road of commands to Redis: one connection, commands in the order they were handed in, many in one write.
 //!
 //! ```text
-//!   ask ─▶ queue (bounded in bytes) ─▶ what is there, at most BATCH ─▶ one write, one read ─▶ answers
+//!   ask ─▶ queue (bounded in bytes) ─▶ what is there, so many at most ─▶ one write, one read ─▶ answers
 //! ```
 //!
 //! What is handed in while a batch is under way is the next one, so a busy lane groups by itself. A batch whose answers do
@@ -22,8 +22,10 @@ use tracing::{debug, info, warn};
 use crate::functions::Functions;
 use crate::pause::{Pause, Reach};
 
-/// Commands in one write.
-const BATCH: usize = 256;
+/// Publishes in one write.
+pub(crate) const PUBLISHES: usize = 256;
+/// Reads in one write: each may be answered by a page.
+pub(crate) const READS: usize = 32;
 /// Commands that wait.
 const QUEUE_MAX: usize = 16_384;
 /// Bytes of commands that wait or are under way.
@@ -61,10 +63,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A lane and what carries its commands until it is told to stop.
-    pub(crate) fn new(client: Client, functions: Arc<Functions>, reach: Arc<Reach>) -> (Self, Carrier) {
+    pub(crate) fn new(client: Client, functions: Arc<Functions>, reach: Arc<Reach>, batch: usize) -> (Self, Carrier) {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { client, functions, reach, waiting, bytes })
+        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { client, functions, reach, batch, waiting, bytes })
     }
 
     /// Hands a command in, now; the answer comes later. Commands are done in the order of these calls.
@@ -92,6 +94,8 @@ pub(crate) struct Carrier {
     client: Client,
     functions: Arc<Functions>,
     reach: Arc<Reach>,
+    /// Commands in one write.
+    batch: usize,
     waiting: mpsc::Receiver<Job>,
     bytes: Arc<AtomicUsize>,
 }
@@ -159,12 +163,12 @@ impl Carrier {
 
     /// Carries commands until the connection ends. What waits then is for the next one.
     async fn carry(&mut self, connection: &mut MultiplexedConnection, ended: &CancellationToken) -> RedisResult<()> {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::with_capacity(self.batch);
         loop {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => return Ok(()),
-                count = self.waiting.recv_many(&mut batch, BATCH) => if count == 0 {
+                count = self.waiting.recv_many(&mut batch, self.batch) => if count == 0 {
                     // Nobody can ask any more: what is left is to be told to stop.
                     std::future::pending::<()>().await;
                 },

@@ -140,12 +140,12 @@ impl RedisBroker {
         }
         let functions = Arc::new(Functions::new());
         let reach = Arc::<Reach>::default();
-        let lane = || {
-            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions), Arc::clone(&reach));
+        let lane = |batch| {
+            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions), Arc::clone(&reach), batch);
             tasks.spawn(carrier.run(stop.clone()));
             lane
         };
-        let (lanes, reading) = ((0..LANES).map(|_| lane()).collect(), lane());
+        let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
             partitions,

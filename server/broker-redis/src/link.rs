@@ -163,8 +163,8 @@ impl Link {
                 let exchange = subscribe(line.connection.clone(), &batch);
                 confirming = Some((batch, exchange));
             }
+            // In no order: a flood of messages must not keep the heartbeat or a subscription waiting.
             tokio::select! {
-                biased;
                 () = line.broken.cancelled() => return "the connection was lost, or told more than could be taken",
                 () = self.anew.notified() => return "more was asked of it than could wait",
                 answers = async { confirming.as_mut().expect("it is some").1.as_mut().await }, if confirming.is_some() => {

@@ -200,6 +200,31 @@ async fn a_link_that_is_cut_again_and_again_loses_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Four seconds without a pause are more than the heartbeats that may be missing.
+#[tokio::test]
+async fn a_flood_keeps_neither_the_heartbeat_nor_a_subscription_waiting() -> Result<()> {
+    let redis = Redis::start().await?;
+    let (hears, publishes) = (Node::start(&redis).await?, Node::start(&redis).await?);
+    let flood = channel(1, "flood");
+    hears.attach(&flood).await?;
+    let (begun, mut count, mut slowest) = (Instant::now(), 0_usize, Duration::ZERO);
+    while begun.elapsed() < Duration::from_secs(4) {
+        let pending: Vec<_> = (0..500).map(|_| publishes.broker.publish(&flood, fresh(text("x")))).collect();
+        let asked = Instant::now();
+        hears.attach(&channel(1, &format!("late:{count}"))).await?;
+        slowest = slowest.max(asked.elapsed());
+        for one in pending {
+            one.wait().await?;
+        }
+        count += 500;
+    }
+    eventually("all of it is heard", async || Ok((hears.heard(&flood).len() == count).then_some(()))).await?;
+    let health = hears.broker.health();
+    eprintln!("{count} messages; the slowest subscription took {slowest:?}");
+    ensure!((health.links, health.repairs, health.found_behind) == (1, 0, 0), "{health:?}");
+    Ok(())
+}
+
 /// The tail is not told of by a later message: the link's return has to read it.
 #[tokio::test]
 async fn what_was_published_while_the_link_was_down_and_nothing_after_it_is_heard() -> Result<()> {
