@@ -21,6 +21,8 @@ use fanfare_engine::BrokerError;
 use fanfare_engine::broker::{Deliver, Page};
 use tokio::sync::oneshot;
 
+use crate::link::Change;
+
 const SHARDS: usize = 64;
 /// Messages held while a read is under way. What is more is read again.
 const HELD_MAX: usize = 1_024;
@@ -85,8 +87,8 @@ pub(crate) struct Load {
 /// Whether a channel is heard.
 pub(crate) enum Attached {
     Already,
-    /// Soon; in which spell, where it has to be subscribed to first.
-    Soon(oneshot::Receiver<Result<(), BrokerError>>, Option<Round>),
+    /// Once it is subscribed to and read.
+    Soon(oneshot::Receiver<Result<(), BrokerError>>),
 }
 
 impl Channels {
@@ -117,8 +119,9 @@ impl Channels {
         self.repairs.load(Ordering::Relaxed)
     }
 
-    /// Somebody wants to hear a channel.
-    pub(crate) fn attach(&self, told: &str, key: &ChannelKey) -> Attached {
+    /// Somebody wants to hear a channel. The link is asked under the channel's lock, as when one is left: what it is asked
+    /// last is how the channel stands.
+    pub(crate) fn attach(&self, told: &str, key: &ChannelKey, ask: impl FnOnce(Change)) -> Attached {
         let mut shard = self.shard(told);
         let (waiter, attached) = oneshot::channel();
         if let Some(channel) = shard.get_mut(told) {
@@ -128,23 +131,26 @@ impl Channels {
             // Those whose patience ended are not kept while Redis is away.
             channel.waiters.retain(|waiter| !waiter.is_closed());
             channel.waiters.push(waiter);
-            return Attached::Soon(attached, None);
+            return Attached::Soon(attached);
         }
         let round = self.round();
         let channel = Channel { key: key.clone(), round, state: State::Wanted, position: None, waiters: vec![waiter] };
-        shard.insert(told.into(), channel);
-        Attached::Soon(attached, Some(round))
+        let told: Arc<str> = told.into();
+        shard.insert(Arc::clone(&told), channel);
+        ask(Change::Want(told, round));
+        Attached::Soon(attached)
     }
 
-    /// Nobody wants to hear a channel any more, unless it is `wanted` again. Whether it has to be left.
-    pub(crate) fn detach(&self, told: &str, wanted: &dyn Fn() -> bool) -> bool {
+    /// Nobody wants to hear a channel any more, unless it is `wanted` again.
+    pub(crate) fn detach(&self, told: &str, wanted: &dyn Fn() -> bool, ask: impl FnOnce(Change)) {
         let mut shard = self.shard(told);
         if wanted() {
-            return false;
+            return;
         }
-        let Some(channel) = shard.remove(told) else { return false };
-        self.leaves(&channel.state);
-        true
+        if let Some((told, channel)) = shard.remove_entry(told) {
+            self.leaves(&channel.state);
+            ask(Change::Leave(told));
+        }
     }
 
     /// The link has come up, anew: every channel is wanted on it. In which spell.
@@ -430,7 +436,9 @@ mod tests {
     /// Wants a channel, and brings it to where it is read.
     fn begin(channels: &Channels, told: &str) -> Load {
         let key = ChannelKey::from_broker(AppId::new(1, 1), ChannelName::parse("a").expect("valid"));
-        let Attached::Soon(_, Some(round)) = channels.attach(told, &key) else { panic!("it is new") };
+        let mut asked = None;
+        channels.attach(told, &key, |change| asked = Some(change));
+        let Some(Change::Want(_, round)) = asked else { panic!("it is new") };
         assert!(channels.subscribed(told, round + 1).is_none(), "of another spell");
         channels.subscribed(told, round).expect("it is to be read")
     }
@@ -464,7 +472,35 @@ mod tests {
         assert!(!channels.is_loading(&load));
         let again = channels.subscribed("c", wanted[0].1).expect("a read");
         assert!(channels.loaded(&again, &page(OLD, 0..0, 3), &ear).is_none() && channels.live() == 1);
-        assert!(channels.detach("c", &|| false) && channels.live() == 0);
+        let mut left = false;
+        channels.detach("c", &|| true, |_| panic!("it is wanted"));
+        channels.detach("c", &|| false, |change| left = matches!(change, Change::Leave(_)));
+        assert!(left && channels.live() == 0);
+    }
+
+    /// A channel that counts as heard while the link was told last to leave it would be deaf without anybody knowing.
+    #[test]
+    fn what_the_link_is_asked_last_is_how_the_channel_stands() {
+        let (channels, asked) = (channels(), Mutex::new(None));
+        let key = ChannelKey::from_broker(AppId::new(1, 1), ChannelName::parse("a").expect("valid"));
+        let ask = |change| {
+            // Whoever is between both steps is overtaken, where that can be.
+            std::thread::yield_now();
+            *asked.lock().expect("nobody panicked") = Some(change);
+        };
+        for _ in 0..200 {
+            std::thread::scope(|threads| {
+                for _ in 0..2 {
+                    threads.spawn(|| (0..200).for_each(|_| channels.detach("c", &|| false, ask)));
+                    threads.spawn(|| (0..200).for_each(|_| drop(channels.attach("c", &key, ask))));
+                }
+            });
+            let wanted = channels.shard("c").get("c").map(|channel| channel.round);
+            match &*asked.lock().expect("nobody panicked") {
+                Some(Change::Want(_, round)) => assert_eq!(wanted, Some(*round)),
+                Some(Change::Leave(_)) | None => assert_eq!(wanted, None),
+            }
+        }
     }
 
     #[test]

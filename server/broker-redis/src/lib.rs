@@ -351,22 +351,15 @@ impl Broker for RedisBroker {
 
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {
         let told = self.reader.partitions.names(channel).told();
-        match self.reader.channels.attach(&told, channel) {
+        match self.reader.channels.attach(&told, channel, |change| self.ask_link(change)) {
             Attached::Already => Pending::Ready(Ok(())),
-            Attached::Soon(attached, round) => {
-                if let Some(round) = round {
-                    self.ask_link(Change::Want(told.into(), round));
-                }
-                Pending::Later(Box::pin(soon(attached)))
-            }
+            Attached::Soon(attached) => Pending::Later(Box::pin(soon(attached))),
         }
     }
 
     fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
         let told = self.reader.partitions.names(channel).told();
-        if self.reader.channels.detach(&told, wanted) {
-            self.ask_link(Change::Leave(told.into()));
-        }
+        self.reader.channels.detach(&told, wanted, |change| self.ask_link(change));
     }
 
     fn sweep(&self, _now_ms: u64) {
