@@ -45,6 +45,11 @@ local function drop_before(keys, meta, term)
     end
 end
 
+-- Has a key of an app live at least so long: channels that keep longer have said so too.
+local function outlive(key, ms)
+    if redis.call('PEXPIRE', key, ms, 'NX') == 0 then redis.call('PEXPIRE', key, ms, 'GT') end
+end
+
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
 local function open(keys, nonce, epoch)
     lineage = lineage or nonce
@@ -53,7 +58,11 @@ local function open(keys, nonce, epoch)
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
         local term = math.floor(now_us() / 1000)
-        return { e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, was = 0, changed = true }
+        -- What its app was charged for it is given back when this is stored.
+        local was = tonumber(redis.call('HGET', keys[4], keys[1]) or 0)
+        return {
+            e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, was = was, changed = true,
+        }
     end
     local meta = {
         e = known[1], t = tonumber(known[2]), n = known[3], o = tonumber(known[4]), b = tonumber(known[5]),
@@ -87,7 +96,7 @@ local function store(keys, meta)
     if meta.b ~= meta.was then
         redis.call('HINCRBY', keys[4], 'all', meta.b - meta.was)
         redis.call('HSET', keys[4], keys[1], meta.b)
-        redis.call('PEXPIRE', keys[4], meta.k + 2 * DAY_MS)
+        outlive(keys[4], meta.k + 2 * DAY_MS)
         meta.was = meta.b
     end
     if meta.changed then
@@ -196,7 +205,7 @@ local function is_used(keys, meta, now, channels)
         if redis.call('ZCARD', keys[5]) >= channels then return false end
     end
     redis.call('ZADD', keys[5], now + meta.k + 2 * MARGIN_MS, keys[1])
-    redis.call('PEXPIRE', keys[5], meta.k + 2 * DAY_MS)
+    outlive(keys[5], meta.k + 2 * DAY_MS)
     meta.u, meta.changed = now, true
     return true
 end

@@ -494,6 +494,31 @@ async fn what_an_app_holds_is_counted_and_given_back() -> Result<()> {
     Ok(())
 }
 
+/// What is charged to an app follows its channels, also where Redis has forgotten one, and for as long as any is kept.
+#[tokio::test]
+async fn a_channel_that_redis_forgot_is_charged_anew_and_no_more() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let mut admin = redis.connection().await?;
+    let (app, a) = (fanfare_core::id::AppId::new(1, 0), channel(1, "a"));
+    let [bytes, used] = [format!("b:{app}"), format!("u:{app}")];
+    for (length, charged) in [(98, 356), (8, 266)] {
+        node.publish(&a, fresh(text(&"x".repeat(length)))).await?;
+        let held: u64 = cmd("HGET").arg(&bytes).arg("all").query_async(&mut admin).await?;
+        ensure!(held == charged, "{held} for {length}");
+        let meta: Vec<String> = cmd("KEYS").arg("*m:*:a").query_async(&mut admin).await?;
+        let gone: u64 = cmd("DEL").arg(&meta).query_async(&mut admin).await?;
+        ensure!(gone == 1, "{meta:?}");
+    }
+    // An hour and two days for this one; another that keeps nothing does not shorten it.
+    node.publish(&channel(1, "b"), Append { history: History { ttl_ms: 1, ..kept() }, ..fresh(text("x")) }).await?;
+    for key in [bytes, used] {
+        let left: i64 = cmd("PTTL").arg(&key).query_async(&mut admin).await?;
+        ensure!(left > 2 * 86_400_000 + 3_500_000, "{key}: {left}");
+    }
+    Ok(())
+}
+
 /// A command that is drawn at random.
 #[derive(Debug)]
 enum Drawn {
