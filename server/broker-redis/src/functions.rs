@@ -1,6 +1,6 @@
-//! The functions that Redis runs for us. Their names carry a digest of their text, so that no version of Fanfare calls those of
-//! another. Two at once are no good state even so: each library draws a lineage of its own, and takes the other's for
-//! another data set.
+//! The functions that Redis runs for us. Their names carry a digest of their text, so that no version of Fanfare calls
+//! those of another. Two at once are no good state even so: each library draws a lineage of its own, and takes the other's
+//! for another data set.
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, cmd};

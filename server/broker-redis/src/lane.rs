@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::aio::{AsyncPushSender, ConnectionLike as _, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -145,11 +145,7 @@ impl Carrier {
             }
             Ok::<(), ()>(())
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWER_WITHIN))
-            .set_push_sender(push);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = connected(&self.client, push).await?;
         self.functions.load(&mut connection).await?;
         Ok((connection, ended))
     }
@@ -215,6 +211,15 @@ impl Carrier {
         // Whoever asked may have gone.
         let _ = job.answer.send(answer);
     }
+}
+
+/// A connection that gives up in time, and what hears its pushes, its end among them.
+pub(crate) async fn connected(client: &Client, push: impl AsyncPushSender) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_WITHIN))
+        .set_response_timeout(Some(ANSWER_WITHIN))
+        .set_push_sender(push);
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Writes commands and reads their answers.

@@ -110,8 +110,7 @@ pub struct RedisBroker {
     /// The queue of changes was full: the link begins anew, with all that is wanted.
     anew: Arc<Notify>,
     status: Arc<LinkStatus>,
-    /// What follows the link, until it is known who hears of messages.
-    link: OnceLock<Arc<dyn Deliver>>,
+    /// What the link is made of, until it is known who hears of messages.
     parts: std::sync::Mutex<Option<Parts>>,
     /// Where this node hears itself, and is answered.
     own: Arc<str>,
@@ -166,7 +165,6 @@ impl RedisBroker {
             status: Arc::default(),
             own,
             bus: OnceLock::new(),
-            link: OnceLock::new(),
             parts: std::sync::Mutex::new(Some(Parts { client, changes: asked })),
             tasks,
             stop,
@@ -187,7 +185,7 @@ impl RedisBroker {
     /// Says who hears of messages, and begins to hear. The first call counts.
     pub fn deliver_to(&self, sink: Arc<dyn Deliver>) {
         let parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let (Some(Parts { client, changes }), Ok(())) = (parts, self.link.set(Arc::clone(&sink))) else { return };
+        let Some(Parts { client, changes }) = parts else { return };
         let link = Link {
             client,
             reader: Arc::clone(&self.reader),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use fanfare_engine::broker::{Deliver, Read, Start};
 use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
+use redis::{Client, Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use crate::answer;
 use crate::bus::{self, RedisBus};
 use crate::channels::{Load, Round};
-use crate::lane::{CONNECT_WITHIN, judged};
+use crate::lane::{connected, judged};
 use crate::pause::{Pause, Reach};
 use crate::reader::Reader;
 
@@ -43,7 +43,6 @@ const PUSHED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const TAKEN_MAX: usize = 64;
 /// Reads under way for channels that were subscribed or missed something.
 const LOADS_MAX: usize = 64;
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the link is asked to do.
 #[derive(Debug)]
@@ -135,12 +134,7 @@ impl Link {
             }
             Ok::<(), ()>(())
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWER_WITHIN))
-            .set_push_sender(push);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Line { connection, pushes, waiting_bytes, broken })
+        Ok(Line { connection: connected(&self.client, push).await?, pushes, waiting_bytes, broken })
     }
 
     /// Follows one connection until it ends; why it did.
