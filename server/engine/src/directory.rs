@@ -2,7 +2,9 @@
 //!
 //! A snapshot that arrives acts on live connections: each is told to look again at its rights.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod ahead;
+
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -28,6 +30,8 @@ use crate::outbox::{Budget, Outbox, Signal};
 use crate::registry::Registry;
 use crate::stats::AppStats;
 use crate::usage::{LimitUse, Usage};
+
+use ahead::Ahead;
 
 /// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
 const KEY_BUCKETS_MAX: usize = 4_096;
@@ -70,18 +74,6 @@ pub(crate) struct AppEntry {
     /// The app's channels that somebody here is or lately was subscribed to, by name.
     channels: Mutex<BTreeMap<ChannelName, Arc<Channel>>>,
 }
-
-/// What was done about revocations and snapshots may not show yet: one may have been read before, and come after.
-#[derive(Default)]
-struct Ahead {
-    /// Made, and in no snapshot so far; the store bounds how many there can be.
-    made: Vec<Revocation>,
-    /// Ended, the last one last, at most [`ENDED_MAX`]. An id is never used again, so that none of these can be in force.
-    ended: VecDeque<RevocationId>,
-}
-
-/// How many ended revocations are remembered: many times what can be ended while one snapshot is read.
-const ENDED_MAX: usize = 1_024;
 
 impl Directory {
     /// Takes a snapshot in, unless a newer one is there, and has live connections look again at their rights.
@@ -360,12 +352,7 @@ impl AppEntry {
     /// until a snapshot has it, and one that was ended here stays so: this one may have been read before.
     fn take_in(&self, mut app: App) -> Option<(Arc<App>, Arc<App>)> {
         let mut ahead = self.ahead();
-        ahead.made.retain(|revocation| !app.revocations.cover(revocation));
-        let ended: HashSet<RevocationId> = ahead.ended.iter().copied().collect();
-        if app.revocations.iter().any(|one| ended.contains(&one.id)) {
-            app.revocations = app.revocations.without(|id| ended.contains(&id));
-        }
-        app.revocations = ahead.made.iter().fold(app.revocations, |held, revocation| held.with(revocation.clone()));
+        app.revocations = ahead.over(app.revocations);
         let app = Arc::new(app);
         let before =
             self.app.rcu(|current| if current.version < app.version { Arc::clone(&app) } else { Arc::clone(current) });
@@ -381,8 +368,7 @@ impl AppEntry {
     /// Holds a revocation before a snapshot does. Answers how many connections it ends.
     fn revoke(&self, revocation: &Revocation) -> u64 {
         let mut ahead = self.ahead();
-        ahead.made.retain(|one| one.revoked != revocation.revoked);
-        ahead.made.push(revocation.clone());
+        ahead.made(revocation);
         self.app.rcu(|app| App { revocations: app.revocations.with(revocation.clone()), ..App::clone(app) });
         drop(ahead);
         self.end_revoked(revocation)
@@ -391,11 +377,7 @@ impl AppEntry {
     /// Lets tokens work again before a snapshot does.
     fn end_revocation(&self, id: RevocationId) {
         let mut ahead = self.ahead();
-        ahead.made.retain(|one| one.id != id);
-        if ahead.ended.len() == ENDED_MAX {
-            ahead.ended.pop_front();
-        }
-        ahead.ended.push_back(id);
+        ahead.ended(id);
         self.app.rcu(|app| App { revocations: app.revocations.without(|one| one == id), ..App::clone(app) });
     }
 
@@ -592,10 +574,5 @@ mod tests {
         let second = revocation(RevocationId::new(2, 1));
         directory.upsert(snapshot(5, &[&second]));
         assert_eq!(held(), [second.id]);
-        for number in 0..2 * ENDED_MAX as u64 {
-            directory.end_revocation(app.id, RevocationId::new(number + 3, 1));
-        }
-        let entry = directory.entry(app.id).expect("known");
-        assert_eq!(entry.ahead().ended.len(), ENDED_MAX);
     }
 }
