@@ -1,5 +1,8 @@
 //! What the broker over Redis must do beside what every broker must: many nodes, and a Redis that fails.
 
+mod charges;
+mod drawn;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +12,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, StartError};
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Lineage, Message, Position};
-use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Remove, Start};
+use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Start};
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, BrokerError, MemoryOptions, SystemClock};
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
+use fanfare_engine::{Broker, BrokerError, SystemClock};
 use redis::cmd;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::{Ear, Form, channel, memory, over_redis, text, with_id};
+use super::{Ear, channel, text, with_id};
 
 /// How long a node may take to be whole again after Redis is.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
@@ -428,179 +428,5 @@ async fn a_full_redis_refuses_and_keeps_what_it_has() -> Result<()> {
     ensure!(refused == BrokerError::Full && accepted > 10, "{refused} after {accepted}");
     node.heard_all(&a).await?;
     ensure!(node.heard(&a).len() == accepted);
-    Ok(())
-}
-
-/// What an app holds is counted to the byte, whatever becomes of its messages.
-#[tokio::test]
-async fn what_an_app_holds_is_counted_and_given_back() -> Result<()> {
-    let redis = Redis::start().await?;
-    let node = Node::start(&redis).await?;
-    let mut admin = redis.connection().await?;
-    let app = fanfare_core::id::AppId::new(1, 0);
-    let mut held = async || -> Result<u64> {
-        let held: Option<u64> = cmd("HGET").arg(format!("b:{app}")).arg("all").query_async(&mut admin).await?;
-        Ok(held.unwrap_or(0))
-    };
-    let channels: Vec<_> = (0..10).map(|number| channel(1, &format!("room:{number}"))).collect();
-    let few = |append: Append| Append { history: History { messages: 5, ..kept() }, ..fresh(append) };
-    for round in 0..8 {
-        for one in &channels {
-            node.publish(one, few(text(&"x".repeat(98 + round)))).await?;
-        }
-    }
-    // The last five of each: 103 to 107 bytes with their quotation marks, and 256 around each.
-    let whole = 10 * (103..108).map(|bytes| bytes + 256).sum::<u64>();
-    ensure!(held().await? == whole, "{} of {whole}", held().await?);
-    let position = node.read(&channels[0], Start::Last(1)).await?.messages[0].position;
-    ensure!(node.broker.remove(&channels[0], Remove::Message(position)).wait().await == Ok(1));
-    ensure!(held().await? == whole - 107);
-    ensure!(node.broker.remove(&channels[0], Remove::All).wait().await == Ok(5));
-    let rest = whole / 10 * 9;
-    ensure!(held().await? == rest);
-    // One that is full refuses, and another app does not notice.
-    let full = Append { app_bytes_max: rest, ..few(text("x")) };
-    ensure!(node.publish(&channels[0], full.clone()).await == Err(BrokerError::AppBytes { max: rest }));
-    node.publish(&channel(2, "room:0"), full).await?;
-    // Without history a channel keeps nothing, and what it kept is given back.
-    for one in &channels {
-        node.publish(one, Append { history: History::NONE, ..fresh(text("x")) }).await?;
-    }
-    ensure!(held().await? == 0);
-    // What is over makes room for others: Redis lets go of it by itself.
-    let short = History { ttl_ms: 1, ..kept() };
-    for one in &channels {
-        node.publish(one, Append { history: short, app_channels_max: 10, ..fresh(text("x")) }).await?;
-    }
-    let another = Append { app_channels_max: 10, ..fresh(text("x")) };
-    let more = channel(1, "another");
-    ensure!(node.publish(&more, another.clone()).await == Err(BrokerError::AppChannels { max: 10 }));
-    let mut admin = redis.connection().await?;
-    let used: Vec<String> = cmd("ZRANGE").arg(format!("u:{app}")).arg(0).arg(-1).query_async(&mut admin).await?;
-    ensure!(used.len() == 10, "{used:?}");
-    for one in &used {
-        // As if the time had come.
-        let _changed: i64 = cmd("ZADD").arg(format!("u:{app}")).arg(1).arg(one).query_async(&mut admin).await?;
-    }
-    node.publish(&more, another).await?;
-    let left: (u64, u64) = redis::pipe()
-        .cmd("ZCARD")
-        .arg(format!("u:{app}"))
-        .cmd("HLEN")
-        .arg(format!("b:{app}"))
-        .query_async(&mut admin)
-        .await?;
-    ensure!(left == (1, 2), "one channel, and the sum: {left:?}");
-    Ok(())
-}
-
-/// What is charged to an app follows its channels, also where Redis has forgotten one, and for as long as any is kept.
-#[tokio::test]
-async fn a_channel_that_redis_forgot_is_charged_anew_and_no_more() -> Result<()> {
-    let redis = Redis::start().await?;
-    let node = Node::start(&redis).await?;
-    let mut admin = redis.connection().await?;
-    let (app, a) = (fanfare_core::id::AppId::new(1, 0), channel(1, "a"));
-    let [bytes, used] = [format!("b:{app}"), format!("u:{app}")];
-    for (length, charged) in [(98, 356), (8, 266)] {
-        node.publish(&a, fresh(text(&"x".repeat(length)))).await?;
-        let held: u64 = cmd("HGET").arg(&bytes).arg("all").query_async(&mut admin).await?;
-        ensure!(held == charged, "{held} for {length}");
-        let meta: Vec<String> = cmd("KEYS").arg("*m:*:a").query_async(&mut admin).await?;
-        let gone: u64 = cmd("DEL").arg(&meta).query_async(&mut admin).await?;
-        ensure!(gone == 1, "{meta:?}");
-    }
-    // An hour and two days for this one; another that keeps nothing does not shorten it.
-    node.publish(&channel(1, "b"), Append { history: History { ttl_ms: 1, ..kept() }, ..fresh(text("x")) }).await?;
-    for key in [bytes, used] {
-        let left: i64 = cmd("PTTL").arg(&key).query_async(&mut admin).await?;
-        ensure!(left > 2 * 86_400_000 + 3_500_000, "{key}: {left}");
-    }
-    Ok(())
-}
-
-/// A command that is drawn at random.
-#[derive(Debug)]
-enum Drawn {
-    Publish(Box<Append>),
-    Read(Read),
-    Remove { number: usize, all: bool, now_ms: u64 },
-}
-
-fn draw(chance: &mut StdRng, time_ms: u64) -> Drawn {
-    match chance.random_range(0..10) {
-        0..6 => {
-            let data = "x".repeat(chance.random_range(0..400));
-            let id = chance.random_range(0..40).to_string();
-            let history = History {
-                messages: chance.random_range(0..12),
-                bytes: chance.random_range(0..4_000),
-                ttl_ms: chance.random_range(1_000..60_000),
-            };
-            let idempotent = chance.random_bool(0.5);
-            let append = Append { time_ms, history, idempotent, idempotency_ms: 20_000, ..with_id(&id, &data) };
-            Drawn::Publish(Box::new(append))
-        }
-        6..9 => {
-            let number = chance.random_range(0..200);
-            let start = match chance.random_range(0..6) {
-                0 => Start::Top,
-                1 => Start::After(number),
-                2 => Start::Before(Some(number)),
-                3 => Start::Before(None),
-                4 => Start::Last(chance.random_range(0..20)),
-                _ => Start::Since(time_ms.saturating_sub(chance.random_range(0..70_000))),
-            };
-            let (messages_max, bytes_max) = (chance.random_range(0..20), chance.random_range(0..4_000));
-            Drawn::Read(Read { start, messages_max, bytes_max, now_ms: time_ms })
-        }
-        _ => Drawn::Remove { number: chance.random_range(0..8), all: chance.random_bool(0.1), now_ms: time_ms },
-    }
-}
-
-/// What a form answers, but for what it may draw itself.
-async fn answered(form: &Form, key: &ChannelKey, drawn: &Drawn) -> Result<String> {
-    let read = async |read: Read| form.broker.read(key, read).wait().await;
-    Ok(match drawn {
-        Drawn::Publish(append) => {
-            let appended = form.broker.publish(key, Append::clone(append)).wait().await;
-            format!("{:?}", appended.map(|appended| (appended.position.seq, appended.duplicate)))
-        }
-        Drawn::Read(bounds) => {
-            let Page { top, first, messages, .. } = read(*bounds).await?;
-            let shown = messages.iter().map(|message| (message.position.seq, &message.id, &message.draft.data));
-            format!("{top} {first} {:?}", shown.collect::<Vec<_>>())
-        }
-        Drawn::Remove { number, all, now_ms } => {
-            let bounds = Read { start: Start::Last(8), messages_max: 8, bytes_max: 1 << 20, now_ms: *now_ms };
-            let position = read(bounds).await?.messages.get(*number).map(|message| message.position);
-            let remove = position.map_or(Remove::All, Remove::Message);
-            let remove = if *all { Remove::All } else { remove };
-            format!("{:?}", form.broker.remove(key, remove).wait().await)
-        }
-    })
-}
-
-/// The same commands, drawn at random, give the same answers as in memory.
-#[tokio::test]
-async fn random_commands_are_answered_as_in_memory() -> Result<()> {
-    let seed = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
-    let mut chance = StdRng::seed_from_u64(seed);
-    let [one, other] = [memory(MemoryOptions::default()), over_redis().await];
-    let channels: Vec<_> = (0..4).map(|number| channel(1, &format!("c:{number}"))).collect();
-    for (form, key) in [&one, &other].into_iter().flat_map(|form| channels[..2].iter().map(move |key| (form, key))) {
-        form.broker.attach(key).wait().await?;
-    }
-    let mut time_ms = 10_000;
-    for step in 0..3_000 {
-        time_ms += chance.random_range(0..2_000);
-        let key = channels.choose(&mut chance).context("some")?;
-        let drawn = draw(&mut chance, time_ms);
-        let (left, right) = (answered(&one, key, &drawn).await?, answered(&other, key, &drawn).await?);
-        ensure!(left == right, "seed {seed}, step {step}, {key:?}, {drawn:?}: {left} in memory, {right} over Redis");
-    }
-    for key in &channels[..2] {
-        other.heard(key, &one.ear.seqs(key)).await;
-    }
     Ok(())
 }
