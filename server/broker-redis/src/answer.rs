@@ -5,11 +5,13 @@ use std::sync::Arc;
 use fanfare_core::{Lineage, Message, Position};
 use fanfare_engine::BrokerError;
 use fanfare_engine::broker::{Earlier, Page};
+use fanfare_engine::presence::{self, Placed, PresenceError};
 use redis::Value;
 use tracing::error;
 
 use crate::entry;
 use crate::lane::Silence;
+use crate::presence::told;
 
 /// What became of an append.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +40,77 @@ pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> 
         "rate" => Ok(Told::Rate { retry_after_ms: number(rest.first().ok_or_else(strange)?)? }),
         _ => Err(strange()),
     }
+}
+
+/// What became of a put of a member.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Placed(Placed),
+    /// It is not there, or a later generation is.
+    Absent,
+    Rate {
+        retry_after_ms: u64,
+    },
+    /// The app's members weigh as much as they may.
+    Bytes,
+    /// The lease it was put under has ended.
+    LeaseEnded,
+}
+
+pub(crate) fn placed(answer: Result<Value, Silence>) -> Result<Outcome, PresenceError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let (what, rest) = values.split_first().ok_or_else(strange)?;
+    let outcome = match (&*text(what)?, rest) {
+        ("placed", [version, entered, since_ms]) => Outcome::Placed(Placed {
+            version: number(version)?,
+            entered: number(entered)? > 0,
+            since_ms: number(since_ms)?,
+        }),
+        ("absent", _) => Outcome::Absent,
+        ("rate", [retry_after_ms]) => Outcome::Rate { retry_after_ms: number(retry_after_ms)? },
+        ("bytes", _) => Outcome::Bytes,
+        ("lease", _) => Outcome::LeaseEnded,
+        _ => return Err(strange().into()),
+    };
+    Ok(outcome)
+}
+
+/// Who is on a channel. A member that is damaged is left out: the next to say anything of it mends it.
+pub(crate) fn members(answer: Result<Value, Silence>) -> Result<presence::Page, PresenceError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let ([version, count, is_listed, next], rest) = values.split_first_chunk().ok_or_else(strange)?;
+    let (version, count, next) = (number(version)?, number(count)?, bytes(next)?);
+    if number(is_listed)? == 0 {
+        return Ok(presence::Page { version, count, members: None, next: None });
+    }
+    let mut members = Vec::with_capacity(rest.len() / 3);
+    for member in rest.chunks_exact(3) {
+        match told::read(bytes(&member[0])?, number(&member[1])?, bytes(&member[2])?) {
+            Some(member) => members.push(Arc::new(member)),
+            None => error!("a member in Redis cannot be read"),
+        }
+    }
+    Ok(presence::Page { version, count, members: Some(members), next: told::id(next) })
+}
+
+/// What Redis says to a beat.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Beaten {
+    /// Nodes that have beaten lately.
+    pub(crate) nodes: u64,
+    /// Whether the node's lease holds.
+    pub(crate) holds: bool,
+    /// Tells one data set from another.
+    pub(crate) lineage: String,
+    /// A lease whose members are this node's to take out.
+    pub(crate) ended: Option<String>,
+}
+
+pub(crate) fn beaten(answer: Result<Value, Silence>) -> Result<Beaten, BrokerError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let [nodes, holds, lineage, ended] = &values[..] else { return Err(strange()) };
+    let ended = Some(text(ended)?).filter(|lease| !lease.is_empty());
+    Ok(Beaten { nodes: number(nodes)?, holds: number(holds)? > 0, lineage: text(lineage)?, ended })
 }
 
 /// A page. An entry that is damaged ends it: what stands before it is given, and nothing in its place.

@@ -377,18 +377,11 @@ local function del(keys, args)
     return count
 end
 
-local BEAT_MS = 3000
-
--- A node lives: keys: where nodes beat; args: its name. Answers how many have beaten lately.
-local function beat(keys, args)
-    local now = math.floor(now_us() / 1000)
-    redis.call('ZADD', keys[1], now, args[1])
-    redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now - 10 * BEAT_MS)
-    redis.call('PEXPIRE', keys[1], DAY_MS)
-    return redis.call('ZCOUNT', keys[1], now - BEAT_MS, '+inf')
+-- What reads, frees and repairs goes on where memory is full.
+local function register(name, callback, flag)
+    redis.register_function({ function_name = name .. '_VERSION', callback = callback, flags = { flag } })
 end
 
-redis.register_function('ff_beat_VERSION', beat)
-redis.register_function('ff_pub_VERSION', pub)
-redis.register_function('ff_read_VERSION', read)
-redis.register_function('ff_del_VERSION', del)
+register('ff_pub', pub)
+register('ff_read', read, 'allow-oom')
+register('ff_del', del, 'allow-oom')

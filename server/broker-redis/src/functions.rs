@@ -3,10 +3,11 @@
 //! for another data set.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisResult, cmd};
+use redis::{Cmd, RedisResult, ToRedisArgs, cmd};
 use sha2::{Digest as _, Sha256};
 
-const SOURCE: &str = include_str!("functions.lua");
+/// Logs, and who is present: one library, because both go by one lineage.
+const SOURCE: &str = concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"));
 
 /// The library and the names of its functions.
 #[derive(Debug)]
@@ -16,6 +17,12 @@ pub(crate) struct Functions {
     read: String,
     delete: String,
     beat: String,
+    put: String,
+    leave: String,
+    who: String,
+    due: String,
+    reap: String,
+    clear: String,
 }
 
 impl Functions {
@@ -29,6 +36,12 @@ impl Functions {
             read: name("read"),
             delete: name("del"),
             beat: name("beat"),
+            put: name("put"),
+            leave: name("leave"),
+            who: name("who"),
+            due: name("due"),
+            reap: name("reap"),
+            clear: name("clear"),
         }
     }
 
@@ -37,6 +50,8 @@ impl Functions {
         let loaded: RedisResult<()> = cmd("FUNCTION").arg("LOAD").arg(&self.source).query_async(connection).await;
         match loaded {
             Err(error) if error.to_string().contains("already exists") => Ok(()),
+            // One that is full does not even look. Most likely it knows them; if not, what is asked of it says so.
+            Err(error) if error.code() == Some("OOM") => Ok(()),
             loaded => loaded,
         }
     }
@@ -49,8 +64,32 @@ impl Functions {
         call(&self.read, keys)
     }
 
-    pub(crate) fn beat(&self, keys: &[String]) -> Cmd {
-        call(&self.beat, keys)
+    pub(crate) fn beat(&self, nodes: &str) -> Cmd {
+        call(&self.beat, &[nodes])
+    }
+
+    pub(crate) fn put(&self, room: &str) -> Cmd {
+        call(&self.put, &[room])
+    }
+
+    pub(crate) fn leave(&self, room: &str) -> Cmd {
+        call(&self.leave, &[room])
+    }
+
+    pub(crate) fn who(&self, room: &str) -> Cmd {
+        call(&self.who, &[room])
+    }
+
+    pub(crate) fn due(&self) -> Cmd {
+        call(&self.due, &[] as &[&str])
+    }
+
+    pub(crate) fn reap(&self) -> Cmd {
+        call(&self.reap, &[] as &[&str])
+    }
+
+    pub(crate) fn clear(&self, app: &str) -> Cmd {
+        call(&self.clear, &[app])
     }
 
     pub(crate) fn delete(&self, keys: &[String]) -> Cmd {
@@ -58,7 +97,7 @@ impl Functions {
     }
 }
 
-fn call(function: &str, keys: &[String]) -> Cmd {
+fn call(function: &str, keys: &[impl ToRedisArgs]) -> Cmd {
     let mut call = cmd("FCALL");
     call.arg(function).arg(keys.len()).arg(keys);
     call

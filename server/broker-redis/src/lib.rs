@@ -20,6 +20,7 @@ mod lane;
 mod link;
 mod names;
 mod pause;
+mod presence;
 mod probe;
 mod reader;
 
@@ -52,6 +53,7 @@ use crate::pause::Reach;
 use crate::reader::Reader;
 
 pub use names::PartitionKey;
+pub use presence::RedisPresence;
 pub use probe::{StartError, check};
 
 /// Lanes of publishes: a channel's are all in one.
@@ -104,11 +106,9 @@ pub struct RedisHealth {
 /// The broker over Redis.
 pub struct RedisBroker {
     reader: Arc<Reader>,
-    lanes: Vec<Lane>,
-    hasher: RandomState,
-    changes: mpsc::Sender<Change>,
-    /// The queue of changes was full: the link begins anew, with all that is wanted.
-    anew: Arc<Notify>,
+    lanes: Arc<Lanes>,
+    asks: Asks,
+    presence: RedisPresence,
     status: Arc<LinkStatus>,
     /// What the link is made of, until it is known who hears of messages.
     parts: std::sync::Mutex<Option<Parts>>,
@@ -117,6 +117,37 @@ pub struct RedisBroker {
     bus: OnceLock<Arc<RedisBus>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// The lanes of what changes something: all of a channel is in one.
+struct Lanes {
+    lanes: Vec<Lane>,
+    hasher: RandomState,
+}
+
+impl Lanes {
+    /// The channel's lane: what is handed in first is done first.
+    fn of(&self, channel: &ChannelKey) -> &Lane {
+        let index = self.hasher.hash_one(channel) % self.lanes.len() as u64;
+        &self.lanes[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+/// How the link is asked for what is to be heard.
+#[derive(Clone)]
+struct Asks {
+    changes: mpsc::Sender<Change>,
+    /// The queue of changes was full: the link begins anew, with all that is wanted.
+    anew: Arc<Notify>,
+}
+
+impl Asks {
+    fn ask(&self, change: Change) {
+        // A channel that is not left in time is told of for nothing, until the link begins anew.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.changes.try_send(change) {
+            self.anew.notify_one();
+        }
+    }
 }
 
 /// What the link is made of, once.
@@ -145,6 +176,7 @@ impl RedisBroker {
             lane
         };
         let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
+        let lanes = Arc::new(Lanes { lanes, hasher: RandomState::new() });
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
             partitions,
@@ -156,12 +188,13 @@ impl RedisBroker {
         });
         let (changes, asked) = mpsc::channel(CHANGES_MAX);
         let own = format!("{{p0}}h:{:032x}", reader.chance.next::<u128>()).into();
+        let asks = Asks { changes, anew: Arc::default() };
+        let presence = RedisPresence::new(Arc::clone(&reader), Arc::clone(&lanes), asks.clone(), tasks.clone());
         Ok(Arc::new(Self {
             reader,
             lanes,
-            hasher: RandomState::new(),
-            changes,
-            anew: Arc::default(),
+            asks,
+            presence,
             status: Arc::default(),
             own,
             bus: OnceLock::new(),
@@ -182,6 +215,12 @@ impl RedisBroker {
         Arc::clone(bus) as Arc<dyn Bus>
     }
 
+    /// Who is present on every channel, on all nodes.
+    #[must_use]
+    pub fn presence(&self) -> RedisPresence {
+        self.presence.clone()
+    }
+
     /// Says who hears of messages, and begins to hear. The first call counts.
     pub fn deliver_to(&self, sink: Arc<dyn Deliver>) {
         let parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -192,11 +231,12 @@ impl RedisBroker {
             sink,
             status: Arc::clone(&self.status),
             changes,
-            anew: Arc::clone(&self.anew),
+            anew: Arc::clone(&self.asks.anew),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
             own: Arc::clone(&self.own),
             bus: self.bus.get().cloned(),
+            presence: self.presence.clone(),
             loads: link::loads(),
             reach: Arc::clone(&self.reader.reach),
         };
@@ -212,15 +252,9 @@ impl RedisBroker {
             links: self.status.links.load(Ordering::Relaxed),
             channels: self.reader.channels.live(),
             repairs: self.reader.channels.repairs(),
-            found_behind: self.status.found_behind.load(Ordering::Relaxed),
+            found_behind: self.status.found_behind.load(Ordering::Relaxed) + self.presence.found_behind(),
             nodes: self.bus.get().map_or(1, |bus| bus.nodes()),
         }
-    }
-
-    /// The channel's lane: what is handed in first is appended first.
-    fn lane(&self, channel: &ChannelKey) -> &Lane {
-        let index = self.hasher.hash_one(channel) % self.lanes.len() as u64;
-        &self.lanes[usize::try_from(index).unwrap_or(0)]
     }
 
     fn ask_append(
@@ -252,7 +286,7 @@ impl RedisBroker {
         if let Some((_, content)) = &identity {
             call.arg(content).arg(append.idempotency_ms.max(1));
         }
-        let answered = self.lane(channel).ask(call);
+        let answered = self.lanes.of(channel).ask(call);
         async move { answer::told(answered.await) }
     }
 
@@ -332,7 +366,7 @@ impl Broker for RedisBroker {
     }
 
     fn remove(&self, channel: &ChannelKey, remove: Remove) -> Pending<Result<u64, BrokerError>> {
-        let lane = self.lane(channel).clone();
+        let lane = self.lanes.of(channel).clone();
         match remove {
             Remove::All => {
                 let mut call = self.reader.functions.delete(&self.reader.partitions.names(channel).log());
@@ -349,7 +383,7 @@ impl Broker for RedisBroker {
 
     fn attach(&self, channel: &ChannelKey) -> Pending<Result<(), BrokerError>> {
         let told = self.reader.partitions.names(channel).told();
-        match self.reader.channels.attach(&told, channel, |change| self.ask_link(change)) {
+        match self.reader.channels.attach(&told, channel, |change| self.asks.ask(change)) {
             Attached::Already => Pending::Ready(Ok(())),
             Attached::Soon(attached) => Pending::Later(Box::pin(soon(attached))),
         }
@@ -357,20 +391,11 @@ impl Broker for RedisBroker {
 
     fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool) {
         let told = self.reader.partitions.names(channel).told();
-        self.reader.channels.detach(&told, wanted, |change| self.ask_link(change));
+        self.reader.channels.detach(&told, wanted, |change| self.asks.ask(change));
     }
 
     fn sweep(&self, _now_ms: u64) {
         // Redis lets go of what is over by itself; the link's audit keeps what is wanted.
-    }
-}
-
-impl RedisBroker {
-    fn ask_link(&self, change: Change) {
-        // A channel that is not left in time is told of for nothing, until the link begins anew.
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.changes.try_send(change) {
-            self.anew.notify_one();
-        }
     }
 }
 

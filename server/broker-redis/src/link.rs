@@ -27,7 +27,9 @@ use crate::answer;
 use crate::bus::{self, RedisBus};
 use crate::channels::{Load, Round};
 use crate::lane::{connected, judged};
+use crate::names;
 use crate::pause::{Pause, Reach};
+use crate::presence::RedisPresence;
 use crate::reader::Reader;
 
 /// Subscriptions in one write.
@@ -78,6 +80,7 @@ pub(crate) struct Link {
     pub(crate) reach: Arc<Reach>,
     /// Where there are other nodes.
     pub(crate) bus: Option<Arc<RedisBus>>,
+    pub(crate) presence: RedisPresence,
 }
 
 /// One connection.
@@ -145,7 +148,8 @@ impl Link {
         if self.bus.is_some() {
             changes.push_back(Change::Want(bus::ALL.into(), 0));
         }
-        changes.extend(self.reader.channels.all_wanted().into_iter().map(|(told, round)| Change::Want(told, round)));
+        let wanted = self.reader.channels.all_wanted().into_iter().chain(self.presence.all_wanted());
+        changes.extend(wanted.map(|(told, round)| Change::Want(told, round)));
         let mut confirming: Option<(Vec<Change>, Confirming)> = None;
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -202,6 +206,7 @@ impl Link {
                     });
                     turn += 1;
                     self.audit(turn);
+                    self.presence.audit(turn);
                     self.beat();
                 }
             }
@@ -215,9 +220,10 @@ impl Link {
                 warn!(?refused, "Redis does not take a subscription");
                 return false;
             }
-            if let Change::Want(told, round) = change
-                && let Some(load) = self.reader.channels.subscribed(&told, round)
-            {
+            let Change::Want(told, round) = change else { continue };
+            if names::is_seen(told.as_bytes()) {
+                self.presence.subscribed(&told, round);
+            } else if let Some(load) = self.reader.channels.subscribed(&told, round) {
                 self.load(load);
             }
         }
@@ -231,6 +237,10 @@ impl Link {
         else {
             return false;
         };
+        if names::is_seen(told) {
+            self.presence.pushed(told, message);
+            return false;
+        }
         let Ok(told) = std::str::from_utf8(told) else { return false };
         match &self.bus {
             _ if *told == *self.own && message.is_empty() => return true,
@@ -255,15 +265,18 @@ impl Link {
         });
     }
 
-    /// Says that this node lives, and hears how many do.
+    /// Says that this node lives and holds its members, and hears how many nodes do.
     fn beat(&self) {
-        let Some(bus) = &self.bus else { return };
-        let mut beat = self.reader.functions.beat(&[bus::BEATS.to_owned()]);
-        beat.arg(&*self.own);
-        let (told, bus) = (self.reader.lane.ask(beat), Arc::clone(bus));
+        let (beat, lease) = self.presence.beat(bus::BEATS, &self.own);
+        let (told, bus, presence) = (self.reader.lane.ask(beat), self.bus.clone(), self.presence.clone());
         self.tasks.spawn(async move {
-            match answer::count(told.await) {
-                Ok(nodes) => bus.know(nodes),
+            match answer::beaten(told.await) {
+                Ok(beaten) => {
+                    if let Some(bus) = bus {
+                        bus.know(beaten.nodes);
+                    }
+                    presence.beaten(&lease, &beaten);
+                }
                 Err(error) => debug!(%error, "a beat was not taken"),
             }
         });
@@ -298,7 +311,7 @@ impl Link {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what does not come has no event")]
-async fn grace() {
+pub(crate) async fn grace() {
     tokio::time::sleep(HEARTBEAT).await;
 }
 

@@ -4,8 +4,14 @@
 //! {p17}m:app_01…:room:9     what is known of the channel     {p17}c:app_01…:room:9   where its messages are told
 //! {p17}s:app_01…:room:9     its messages                     {p17}x:app_01…:room:9   tombs of deleted messages
 //! {p17}i:app_01…:room:9:<32 hex digits>                      an id that may come again
+//! {p17}w:app_01…:room:9     who is present                   {p17}d:app_01…:room:9   where its changes are told
+//! {p17}o:app_01…:room:9     their order                      {p17}v:app_01…:room:9   the version of that
 //!
 //! b:app_01…                 bytes of the app's channels      u:app_01…               until when they are in use
+//! q:app_01…                 bytes of the app's members
+//!
+//! {p0}n    nodes             {p0}l    leases of nodes         {p0}g    leases that ended
+//! {p0}e    who leaves by itself, and when                     {p0}r:<lease>   who holds it
 //! ```
 //!
 //! The app's printed id has one length, so that what follows it is the channel's name and nothing else; a name holds no
@@ -14,6 +20,7 @@
 use std::fmt::Write as _;
 
 use fanfare_core::ChannelKey;
+use fanfare_core::id::AppId;
 use fanfare_core::secret::SecretBytes;
 use sha2::{Digest as _, Sha256};
 
@@ -53,6 +60,16 @@ impl PartitionKey {
     }
 }
 
+/// Whether this is where changes of a channel's presence are told.
+pub(crate) fn is_seen(told: &[u8]) -> bool {
+    told.iter().position(|byte| *byte == b'}').is_some_and(|end| told[end + 1..].starts_with(b"d:"))
+}
+
+/// What the members of an app weigh.
+pub(crate) fn members(app: AppId) -> String {
+    format!("q:{app}")
+}
+
 /// The names of one channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
@@ -77,6 +94,16 @@ impl Names {
         self.of('c')
     }
 
+    /// Who is present on the channel.
+    pub(crate) fn room(&self) -> String {
+        self.of('w')
+    }
+
+    /// Where changes of its presence are told.
+    pub(crate) fn seen(&self) -> String {
+        self.of('d')
+    }
+
     /// Stands for an id and whose it is.
     pub(crate) fn id(&self, hash: &[u8; 16]) -> String {
         let mut name = self.of('i');
@@ -94,7 +121,6 @@ mod tests {
     use std::collections::HashMap;
 
     use fanfare_core::ChannelName;
-    use fanfare_core::id::AppId;
 
     use super::*;
 
@@ -113,7 +139,8 @@ mod tests {
                 assert!(
                     bytes != used && [&bytes, &used].iter().all(|one| one.contains(&AppId::new(app, 0).to_string()))
                 );
-                for one in [meta, stream, tombs, names.told(), names.id(&[1; 16])] {
+                assert!(is_seen(names.seen().as_bytes()) && !is_seen(names.told().as_bytes()));
+                for one in [meta, stream, tombs, names.told(), names.id(&[1; 16]), names.room(), names.seen()] {
                     assert!(one.starts_with(&names.tag) && one.matches('{').count() == 1, "{one}");
                     assert!(seen.insert(one.clone(), (app, name)).is_none(), "{one}");
                 }

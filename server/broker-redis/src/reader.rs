@@ -31,7 +31,12 @@ pub(crate) struct Reader {
 impl Reader {
     /// What a call may draw on: a nonce for a data set without one, and an epoch for a channel without one.
     pub(crate) fn drawn(&self) -> [String; 2] {
-        [self.chance.next::<u32>().to_string(), self.chance.next::<u64>().to_string()]
+        [self.nonce(), self.chance.next::<u64>().to_string()]
+    }
+
+    /// A nonce for a data set without one.
+    pub(crate) fn nonce(&self) -> String {
+        self.chance.next::<u32>().to_string()
     }
 
     /// Reads a page.

@@ -120,6 +120,7 @@ impl From<PresenceError> for NodeError {
             PresenceError::AppBytes { max } => Self::Full { limit: Limit::PresenceBytesApp, max },
             PresenceError::Full => Self::Overloaded,
             PresenceError::Unavailable => Self::Broker(BrokerError::Unavailable),
+            PresenceError::Unknown => Self::Broker(BrokerError::Unknown),
         }
     }
 }

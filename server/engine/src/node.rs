@@ -112,7 +112,7 @@ pub struct Node {
     pub(crate) hub: Arc<Hub>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) presence: Arc<dyn Presence>,
-    pub(crate) memberships: Memberships,
+    pub(crate) memberships: Arc<Memberships>,
     pub(crate) watches: Arc<Watches>,
     pub(crate) reads: Arc<Reads>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -200,7 +200,7 @@ pub struct MintRequest {
 
 impl Node {
     /// A node that publishes to `broker`; the broker must be told to deliver to [`Node::sink`]. `position_key` is the
-    /// platform's, the same on every node.
+    /// platform's, the same on every node. Who is present is kept in this process.
     #[must_use]
     pub fn new(
         options: NodeOptions,
@@ -208,17 +208,28 @@ impl Node {
         clock: Arc<dyn Clock>,
         position_key: PositionKey,
     ) -> Arc<Self> {
+        let presence = Arc::new(MemoryPresence::new(options.presence.clone()));
+        Self::among_others(options, (broker, presence), clock, position_key)
+    }
+
+    /// As [`Node::new`], with presence that is kept elsewhere, and shared by all nodes that use it.
+    #[must_use]
+    pub fn among_others(
+        options: NodeOptions,
+        (broker, presence): (Arc<dyn Broker>, Arc<dyn Presence>),
+        clock: Arc<dyn Clock>,
+        position_key: PositionKey,
+    ) -> Arc<Self> {
         let tasks = TaskTracker::new();
         let chance = Chance::new(options.seed);
         let ticket_keys = options.ticket_keys.clone().unwrap_or_else(|| TicketKeys::fresh(&chance));
         let directory = Arc::default();
-        let presence = Arc::new(MemoryPresence::new(options.presence.clone()));
-        let watches = Watches::new(Arc::clone(&presence) as Arc<dyn Presence>, tasks.clone());
+        let watches = Watches::new(Arc::clone(&presence), tasks.clone());
         presence.tell(Arc::clone(&watches) as Arc<dyn Hear>);
         Arc::new(Self {
             options,
             presence,
-            memberships: Memberships::default(),
+            memberships: Arc::default(),
             watches,
             chance,
             local_bus: Arc::new(LocalBus::new(Arc::clone(&directory))),

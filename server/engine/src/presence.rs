@@ -23,7 +23,7 @@ use std::time::Duration;
 use fanfare_core::id::AppId;
 use fanfare_core::{ChannelKey, LimitValue, Member, MemberId};
 
-use crate::broker::Pending;
+use crate::broker::{BrokerError, Pending};
 
 pub use memory::{MemoryPresence, MemoryPresenceOptions};
 
@@ -59,6 +59,19 @@ pub enum PresenceError {
     /// It cannot be reached: nothing was changed.
     #[error("presence cannot be reached")]
     Unavailable,
+    /// It did not answer in time: what was asked may have been done, and may be asked again.
+    #[error("presence did not answer in time")]
+    Unknown,
+}
+
+impl From<BrokerError> for PresenceError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Full => Self::Full,
+            BrokerError::Unknown => Self::Unknown,
+            _ => Self::Unavailable,
+        }
+    }
 }
 
 /// A member to be put in its place.
@@ -116,7 +129,7 @@ pub struct Read {
 /// What a read found: everything in it is of one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// How often the channel has changed.
+    /// Grows with every change of the channel.
     pub version: u64,
     /// How many members it has.
     pub count: u64,
@@ -129,7 +142,7 @@ pub struct Page {
 /// A change of a channel.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// One more than before.
+    /// One more than before; more than that where changes were lost.
     pub version: u64,
     /// How many members there are now.
     pub count: u64,
@@ -151,6 +164,9 @@ pub enum What {
 pub trait Hear: Send + Sync + 'static {
     /// A channel has changed.
     fn changed(&self, channel: &ChannelKey, change: &Change);
+
+    /// Changes of a channel may not have been heard, and no later one need come to show it.
+    fn missed(&self, channel: &ChannelKey);
 }
 
 /// Who is present on every channel. A form of it passes `tests/it/brokers.rs`.
@@ -158,6 +174,9 @@ pub trait Hear: Send + Sync + 'static {
 /// Calls of `put` and `leave` for one channel, made one after the other by one caller, take effect in that order, whether
 /// or not their answers have come.
 pub trait Presence: Send + Sync + 'static {
+    /// Says who hears of changes. The first call counts.
+    fn tell(&self, ear: Arc<dyn Hear>);
+
     /// Puts a member in its place. What changes nothing is no change.
     fn put(&self, channel: &ChannelKey, put: Put) -> Pending<Result<Placed, PresenceError>>;
 
@@ -179,10 +198,12 @@ pub trait Presence: Send + Sync + 'static {
     /// those of `attach`.
     fn detach(&self, channel: &ChannelKey, wanted: &dyn Fn() -> bool);
 
-    /// Takes out every member of an app that is gone, whoever entered them. Answers how many there were.
-    fn forget(&self, app: AppId) -> u64;
+    /// Takes out every member of an app that is gone, whoever entered them: at once, or soon.
+    fn forget(&self, app: AppId);
 
-    /// Called about once a second: takes out members whose time is over, a bounded number a call, and says of which
-    /// channels, once for each.
-    fn sweep(&self, now_ms: u64) -> Vec<ChannelKey>;
+    /// Called about once a second: takes out members whose time is over, a bounded number a call, at once or soon.
+    fn sweep(&self, now_ms: u64);
+
+    /// Members that are present through this node.
+    fn members(&self) -> u64;
 }

@@ -37,8 +37,6 @@ pub struct AppStats {
     pub(crate) recovered: AtomicU64,
     /// Subscriptions told `recovered: false`.
     pub(crate) not_recovered: AtomicU64,
-    /// Members of channels' presence, by connections and backends of this node.
-    pub(crate) presence_members: AtomicU64,
     /// Members that entered, and changes of what they say.
     pub(crate) presence_in: AtomicU64,
     /// Pushes of presence handed to sockets.
@@ -73,24 +71,12 @@ pub struct NodeFigures {
 /// Presence in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PresenceFigures {
-    /// Members now.
+    /// Members now, through this node.
     pub members: u64,
     /// Members that ever entered, and changes of what they said.
     pub changes: u64,
     /// Pushes ever handed to sockets.
     pub pushes: u64,
-}
-
-impl PresenceFigures {
-    /// Both together.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            members: self.members + other.members,
-            changes: self.changes + other.changes,
-            pushes: self.pushes + other.pushes,
-        }
-    }
 }
 
 impl Words {
@@ -167,16 +153,6 @@ impl AppStats {
             not_resumed: read(&self.not_resumed),
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
-        }
-    }
-
-    /// Presence now.
-    pub(crate) fn presence(&self) -> PresenceFigures {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PresenceFigures {
-            members: read(&self.presence_members),
-            changes: read(&self.presence_in),
-            pushes: read(&self.presence_out),
         }
     }
 

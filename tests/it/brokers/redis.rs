@@ -2,6 +2,7 @@
 
 mod charges;
 mod drawn;
+mod presence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, StartError};
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Lineage, Message, Position};
-use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Start};
+use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Remove, Start};
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, BrokerError, SystemClock};
+use fanfare_engine::presence::Hear;
+use fanfare_engine::{Broker, BrokerError, Presence, SystemClock};
 use redis::cmd;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::presence::Ear as Watching;
 use super::{Ear, channel, text, with_id};
 
 /// How long a node may take to be whole again after Redis is.
@@ -42,18 +45,30 @@ pub(super) async fn broker(url: &str) -> Arc<RedisBroker> {
 }
 
 /// A node: its broker, and what it hears.
-struct Node {
+pub(super) struct Node {
     broker: Arc<RedisBroker>,
     ear: Arc<Ear>,
+    /// What it hears of presence.
+    pub(super) watching: Arc<Watching>,
     _ends: DropGuard,
 }
 
 impl Node {
-    async fn start(redis: &Redis) -> Result<Self> {
+    pub(super) async fn start(redis: &Redis) -> Result<Self> {
+        Self::start_at(&redis.url()).await
+    }
+
+    async fn start_at(url: &str) -> Result<Self> {
         let stop = CancellationToken::new();
-        let (broker, ear) = (RedisBroker::start(options(&redis.url(), &stop)).await?, Arc::new(Ear::default()));
+        let (broker, ear) = (RedisBroker::start(options(url, &stop)).await?, Arc::new(Ear::default()));
+        let watching = Arc::new(Watching::default());
+        broker.presence().tell(Arc::clone(&watching) as Arc<dyn Hear>);
         broker.deliver_to(Arc::clone(&ear) as Arc<dyn Deliver>);
-        Ok(Self { broker, ear, _ends: stop.drop_guard() })
+        Ok(Self { broker, ear, watching, _ends: stop.drop_guard() })
+    }
+
+    pub(super) fn presence(&self) -> Arc<dyn Presence> {
+        Arc::new(self.broker.presence())
     }
 
     async fn attach(&self, channel: &ChannelKey) -> Result<()> {
@@ -426,7 +441,18 @@ async fn a_full_redis_refuses_and_keeps_what_it_has() -> Result<()> {
         ensure!(accepted < 1_000, "it must be full at some point");
     };
     ensure!(refused == BrokerError::Full && accepted > 10, "{refused} after {accepted}");
+    // Full to the brim: what is there is still read, heard by whoever comes, and can be deleted.
+    let mut admin = redis.connection().await?;
+    let mut filled = 0;
+    while cmd("APPEND").arg("filler").arg("x".repeat(10_000)).query_async::<i64>(&mut admin).await.is_ok() {
+        filled += 1;
+        ensure!(filled < 1_000, "it must be full at some point");
+    }
     node.heard_all(&a).await?;
     ensure!(node.heard(&a).len() == accepted);
+    let other = Node::start(&redis).await?;
+    other.attach(&a).await?;
+    ensure!(other.broker.remove(&a, Remove::All).wait().await? == accepted as u64);
+    other.publish_surely(&a, "again").await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, MessageId};
@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::decisions::TakenDecisions;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
-use crate::stats::{NodeFigures, PresenceFigures};
+use crate::stats::{AppStats, NodeFigures, PresenceFigures};
 use crate::usage::LetGo;
 
 /// The reserved channels on which an app's live figures are published, each second, while somebody listens: at a glance,
@@ -111,12 +111,6 @@ impl Node {
         self.directory.entry(app).map(|entry| measures(&entry))
     }
 
-    /// How present its users are on this node.
-    #[must_use]
-    pub fn presence_figures(&self, app: AppId) -> Option<PresenceFigures> {
-        self.directory.entry(app).map(|entry| entry.stats.presence())
-    }
-
     /// What slow clients were not sent, of one app or of all.
     #[must_use]
     pub fn let_go(&self, app: Option<AppId>) -> LetGo {
@@ -172,8 +166,14 @@ impl Node {
         let entries = self.directory.entries();
         let mut total = Measures::default();
         entries.iter().for_each(|entry| total.add(&measures(entry)));
-        let presence = entries.iter().map(|entry| entry.stats.presence());
-        let presence = presence.fold(PresenceFigures::default(), PresenceFigures::plus);
+        let sum = |of: fn(&AppStats) -> &AtomicU64| {
+            entries.iter().map(|entry| of(&entry.stats).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let presence = PresenceFigures {
+            members: self.presence.members(),
+            changes: sum(|stats| &stats.presence_in),
+            pushes: sum(|stats| &stats.presence_out),
+        };
         NodeFigures { apps: entries.len() as u64, total, presence }
     }
 }

@@ -172,7 +172,7 @@ impl Node {
             Pending::Ready(Ok(_)) => {
                 // Another link may have resumed this connection since: then nobody would take it out.
                 if !self.memberships.is_there(connection, generation, channel) {
-                    self.take_out(&caller.entry, &key, &MemberId::Connection(connection), generation);
+                    self.take_out(&key, &MemberId::Connection(connection), generation);
                     return Err(NodeError::NotPresent);
                 }
                 Ok(Pending::Ready(Ok(())))
@@ -184,7 +184,19 @@ impl Node {
                 Err(error)
             }
             // It stays noted though it may be refused: taking out whoever is not there is nothing.
-            Pending::Later(put) => Ok(Pending::Later(Box::pin(async move { put.await.map(|_| ()) }))),
+            Pending::Later(put) => {
+                let (memberships, presence) = (Arc::clone(&self.memberships), Arc::clone(&self.presence));
+                let channel = channel.clone();
+                Ok(Pending::Later(Box::pin(async move {
+                    put.await?;
+                    if !memberships.is_there(connection, generation, &channel) {
+                        // Where this fails, whoever ends the node's lease takes it out.
+                        let _ = presence.leave(&key, &MemberId::Connection(connection), generation).wait().await;
+                        return Err(NodeError::NotPresent);
+                    }
+                    Ok(())
+                })))
+            }
         }
     }
 
@@ -198,7 +210,7 @@ impl Node {
         let was_there = self.memberships.leave(connection, generation, channel);
         if was_there {
             let key = ChannelKey::from_broker(entry.id(), channel.clone());
-            self.take_out(entry, &key, &MemberId::Connection(connection), generation);
+            self.take_out(&key, &MemberId::Connection(connection), generation);
         }
         was_there
     }
@@ -218,26 +230,19 @@ impl Node {
     /// Takes those out whose app is gone, whose link has been lost for too long, and whose time is over.
     pub(super) fn sweep_presence(&self) {
         for app in self.directory.take_gone() {
-            let forgotten = self.presence.forget(app);
-            if let Some(entry) = self.directory.entry(app) {
-                AppStats::sub(&entry.stats.presence_members, forgotten);
-            }
+            self.presence.forget(app);
         }
         let now = self.clock.monotonic();
         while let Some((connection, membership)) = self.memberships.take_due(now) {
             self.take_out_all(connection, &membership);
         }
-        for channel in self.presence.sweep(self.clock.unix_ms()) {
-            if let Some(entry) = self.directory.entry(channel.app()) {
-                AppStats::sub(&entry.stats.presence_members, 1);
-            }
-        }
+        self.presence.sweep(self.clock.unix_ms());
     }
 
     fn take_out_all(&self, connection: ConnectionId, membership: &Membership) {
         for channel in &membership.channels {
             let key = ChannelKey::from_broker(membership.entry.id(), channel.clone());
-            self.take_out(&membership.entry, &key, &MemberId::Connection(connection), membership.generation);
+            self.take_out(&key, &MemberId::Connection(connection), membership.generation);
         }
     }
 
@@ -263,7 +268,7 @@ impl Node {
                 };
             if !stays {
                 self.memberships.leave(connection, generation, &channel);
-                self.take_out(&caller.entry, &key, &id, before);
+                self.take_out(&key, &id, before);
             }
         }
     }
@@ -291,7 +296,7 @@ impl Node {
                 self.put(&caller.entry, &app, &key, (member.clone(), 0, How::Enter, expires_ms)).wait().await?;
             // Put in after its app went and was forgotten, it would stay for good.
             if caller.entry.peek().status == AppStatus::Deleted {
-                self.take_out(&caller.entry, &key, &member.id, 0);
+                self.take_out(&key, &member.id, 0);
                 return Err(NodeError::UnknownApp);
             }
             member.since_ms = placed.since_ms;
@@ -313,7 +318,6 @@ impl Node {
                 let detail = format!("No backend has entered {user} into {channel}.");
                 return Err(NodeError::Invalid(Box::new(Problem::new(ErrorCode::NotFound, detail))));
             }
-            AppStats::sub(&caller.entry.stats.presence_members, 1);
             Ok(())
         };
         let outcome = outcome.await;
@@ -338,18 +342,13 @@ impl Node {
         let (entry, says) = (Arc::clone(entry), u64::from(how != How::Resume));
         self.presence.put(key, put).map(move |placed| {
             let placed = placed?;
-            AppStats::add(&entry.stats.presence_members, u64::from(placed.entered));
             AppStats::add(&entry.stats.presence_in, says);
             Ok(placed)
         })
     }
 
-    fn take_out(&self, entry: &Arc<AppEntry>, key: &ChannelKey, member: &MemberId, generation: Generation) {
-        let counted = Arc::clone(entry);
-        let left = self.presence.leave(key, member, generation).map(move |left| {
-            AppStats::sub(&counted.stats.presence_members, u64::from(matches!(left, Ok(true))));
-        });
-        if let Pending::Later(left) = left {
+    fn take_out(&self, key: &ChannelKey, member: &MemberId, generation: Generation) {
+        if let Pending::Later(left) = self.presence.leave(key, member, generation) {
             self.tasks.spawn(left);
         }
     }
@@ -441,8 +440,8 @@ mod tests {
         }
     }
 
-    fn count(node: &Node, caller: &Caller) -> u64 {
-        node.presence_figures(caller.entry.id()).expect("known").members
+    fn count(node: &Node) -> u64 {
+        node.presence.members()
     }
 
     #[test]
@@ -460,13 +459,13 @@ mod tests {
         assert!(matches!(enter(&node, &ann, 1), Err(NodeError::NotPresent)));
         clock.0.store(60_000, Ordering::Relaxed);
         node.sweep_presence();
-        assert_eq!(count(&node, &ann), 1);
+        assert_eq!(count(&node), 1);
         node.lose_client(id, 2);
         clock.0.store(71_000, Ordering::Relaxed);
         node.sweep_presence();
-        assert_eq!(count(&node, &ann), 0);
+        assert_eq!(count(&node), 0);
         node.take_over_presence(&ann, 3);
-        assert_eq!(count(&node, &ann), 0, "whoever comes too late enters again");
+        assert_eq!(count(&node), 0, "whoever comes too late enters again");
     }
 
     #[tokio::test]
@@ -493,11 +492,7 @@ mod tests {
             goes();
             node.sweep_presence();
             assert_eq!(there().await, 0, "{way}");
-            assert_eq!(
-                backend.entry.stats.presence().members,
-                u64::from(way == "removed"),
-                "whose counter is gone too"
-            );
+            assert_eq!(node.presence.members(), 0, "{way}");
             assert!(node.enter_user(&backend, &room(), bob()).await.is_err(), "{way}");
             assert_eq!(there().await, 0, "{way}");
             node.directory.upsert(restored.clone());
@@ -515,7 +510,7 @@ mod tests {
                 node.directory.upsert(app);
             }
             node.take_over_presence(&client(&node, user), 2);
-            assert_eq!(count(&node, &ann), 0, "{user}");
+            assert_eq!(count(&node), 0, "{user}");
             assert!(node.memberships.channels(ConnectionId::new(1, 1), 2).is_empty());
         }
     }

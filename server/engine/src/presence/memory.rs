@@ -44,6 +44,7 @@ pub struct MemoryPresence {
     /// Bytes of each app's members. Locked only to make a room, inside its shard, and to sweep.
     apps: Mutex<HashMap<AppId, Arc<AtomicU64>>>,
     bytes: AtomicU64,
+    members: AtomicU64,
     ear: OnceLock<Arc<dyn Hear>>,
 }
 
@@ -79,13 +80,9 @@ impl MemoryPresence {
             hasher: RandomState::new(),
             apps: Mutex::default(),
             bytes: AtomicU64::new(0),
+            members: AtomicU64::new(0),
             ear: OnceLock::new(),
         }
-    }
-
-    /// Says who hears of changes. The first call counts.
-    pub fn tell(&self, ear: Arc<dyn Hear>) {
-        let _first = self.ear.set(ear);
     }
 
     /// Bytes of members held now.
@@ -187,6 +184,7 @@ impl MemoryPresence {
         }
         let member = Arc::new(member);
         room.members.insert(member.id.clone(), Held { member: Arc::clone(&member), generation, expires_ms });
+        self.members.fetch_add(u64::from(gone.is_none()), Ordering::Relaxed);
         let since_ms = member.since_ms;
         if gone.as_ref().is_none_or(|gone| *gone.member != *member) {
             self.changed(channel, room, What::Here(member));
@@ -216,6 +214,7 @@ impl MemoryPresence {
         member: &MemberId,
     ) {
         let Some(held) = room.members.remove(member) else { return };
+        self.members.fetch_sub(1, Ordering::Relaxed);
         if let Some(at) = held.expires_ms {
             expiries.remove(&(at, channel.clone(), member.clone()));
         }
@@ -255,6 +254,10 @@ impl Room {
 }
 
 impl Presence for MemoryPresence {
+    fn tell(&self, ear: Arc<dyn Hear>) {
+        let _first = self.ear.set(ear);
+    }
+
     fn put(&self, channel: &ChannelKey, put: Put) -> Pending<Result<Placed, PresenceError>> {
         Pending::Ready(self.put_now(channel, put))
     }
@@ -290,11 +293,10 @@ impl Presence for MemoryPresence {
         }
     }
 
-    fn forget(&self, app: AppId) -> u64 {
-        let mut forgotten = 0;
+    fn forget(&self, app: AppId) {
         // Most apps that go had no room, and rooms of all others are not looked through for them.
         if !self.apps.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&app) {
-            return forgotten;
+            return;
         }
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,16 +307,13 @@ impl Presence for MemoryPresence {
                 }
                 for member in room.members.keys().cloned().collect::<Vec<_>>() {
                     self.take_out(channel, room, expiries, &member);
-                    forgotten += 1;
                 }
                 !room.is_empty()
             });
         }
-        forgotten
     }
 
-    fn sweep(&self, now_ms: u64) -> Vec<ChannelKey> {
-        let mut gone = Vec::new();
+    fn sweep(&self, now_ms: u64) {
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let Shard { rooms, expiries } = &mut *shard;
@@ -327,11 +326,13 @@ impl Presence for MemoryPresence {
                 if room.is_empty() {
                     rooms.remove(&channel);
                 }
-                gone.push(channel);
             }
         }
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.retain(|_, bytes| Arc::strong_count(bytes) > 1);
-        gone
+    }
+
+    fn members(&self) -> u64 {
+        self.members.load(Ordering::Relaxed)
     }
 }

@@ -143,6 +143,18 @@ impl Roster {
         false
     }
 
+    /// Changes may not have been heard. Answers whether a page must be asked for: the one that is awaited may be too old,
+    /// and is followed by another.
+    pub(super) const fn miss(&mut self) -> bool {
+        match &mut self.reading {
+            Some(held) => {
+                held.dropped = true;
+                false
+            }
+            None => true,
+        }
+    }
+
     /// A page is to be read that will contain, or be followed by, what is heard from now on.
     pub(super) fn read_anew(&mut self) {
         self.reading = Some(Held::default());

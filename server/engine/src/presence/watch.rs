@@ -368,6 +368,15 @@ impl Hear for Watches {
         state.unread |= state.roster.hear(change, watch.listed_max());
         self.mark(&watch, &mut state);
     }
+
+    fn missed(&self, channel: &ChannelKey) {
+        let Some(watch) = self.find(channel) else { return };
+        let mut state = watch.state();
+        if state.roster.miss() {
+            state.unread = true;
+            self.mark(&watch, &mut state);
+        }
+    }
 }
 
 /// Somebody tells just now.

@@ -43,7 +43,7 @@ async fn count(world: &World) -> u64 {
     let channel = ChannelName::parse("demo:a").expect("valid");
     let query = PresenceQuery { after: None, limit: 1_000 };
     let page = world.node.presence(&caller, &channel, query).await.expect("readable");
-    assert_eq!(world.node.presence_figures(world.app.id).expect("known").members, page.count);
+    assert_eq!(world.node.metrics().presence.members, page.count);
     page.count
 }
 
@@ -150,7 +150,7 @@ async fn a_closed_tenant_leaves_without_a_grace() {
     enter(&bob).await;
     world.change(|app| app.rules.clear());
     settle().await;
-    assert_eq!(world.node.presence_figures(world.app.id).expect("known").members, 0);
+    assert_eq!(world.node.metrics().presence.members, 0);
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn switched_off_presence_takes_everybody_out() {
     for (id, action) in [(4, "enter"), (5, "get")] {
         assert_eq!(ask(&bob, presence(id, action, json!({}))).await["error"]["code"], json!("presence_off"));
     }
-    assert_eq!(world.node.presence_figures(world.app.id).expect("known").members, 0);
+    assert_eq!(world.node.metrics().presence.members, 0);
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use fanfare_core::id::{AppId, IssuerId, NodeId};
 use fanfare_core::{Clock, ErrorCode, LimitValue, Problem};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
-    Broker, FetchedKeys, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, SystemClock, TicketKeys,
+    Broker, FetchedKeys, MemoryBroker, MemoryOptions, MemoryPresenceOptions, Node, NodeOptions, Presence, SystemClock,
+    TicketKeys,
 };
 use fanfare_store::Store;
 use tokio::net::TcpListener;
@@ -138,7 +139,7 @@ impl DataPlane<'_> {
         let broker =
             self.workers.spawn(RedisBroker::start(options)).await.context("starting the broker panicked")??;
         warn!(
-            "nodes share messages, history and control messages through Redis; presence, limits, occupancy and live statistics are still each node's own"
+            "nodes share messages, history, presence and control messages through Redis; limits, occupancy and live statistics are still each node's own"
         );
         Ok(Some(broker))
     }
@@ -148,10 +149,6 @@ impl DataPlane<'_> {
         let redis = self.over_redis(keys).await?;
         let bounds = MemoryOptions { bytes_max: memory.history_bytes_max, channels_max: memory.channels_max };
         let local = Arc::new(MemoryBroker::new(bounds, self.clock.unix_ms(), Chance::new(None)));
-        let broker = match &redis {
-            Some(redis) => Arc::clone(redis) as Arc<dyn Broker>,
-            None => Arc::clone(&local) as Arc<dyn Broker>,
-        };
         let options = NodeOptions {
             dashboard_origins: self.dashboard_origins.to_vec(),
             connections_max: self.options.node.connections_max,
@@ -162,7 +159,14 @@ impl DataPlane<'_> {
             ..NodeOptions::default()
         };
         let clock = Arc::clone(self.clock);
-        let node = Node::new(options, broker, clock, keys.position.clone());
+        let position = keys.position.clone();
+        let node = match &redis {
+            Some(redis) => {
+                let presence = Arc::new(redis.presence()) as Arc<dyn Presence>;
+                Node::among_others(options, (Arc::clone(redis) as Arc<dyn Broker>, presence), clock, position)
+            }
+            None => Node::new(options, Arc::clone(&local) as Arc<dyn Broker>, clock, position),
+        };
         if let Some(redis) = redis {
             let _workers = self.workers.enter();
             node.tell_over(redis.bus(node.local_bus()));
