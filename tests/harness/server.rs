@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, http};
 use crate::owner::Owner;
 use crate::postgres::{self, Database};
+use crate::redis::Redis;
 use crate::{TIMEOUT, eventually};
 
 /// A password that no list of common ones knows.
@@ -39,6 +40,8 @@ pub struct Options {
     pub variables: Vec<(String, String)>,
     /// What a shell does before it becomes the server.
     pub prelude: Option<&'static str>,
+    /// Whether it keeps everything in its own memory, also where servers are to work over Redis.
+    pub in_memory: bool,
 }
 
 impl Options {
@@ -53,6 +56,12 @@ impl Options {
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.push((name.to_owned(), value.to_string()));
         self
+    }
+
+    /// One that forgets with its process, whatever others work over: for tests of just that.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { in_memory: true, ..Self::default() }
     }
 
     /// Has a shell do this before it becomes the server, such as `trap '' XFSZ`.
@@ -70,6 +79,17 @@ pub struct Server {
     ports: [u16; 3],
     data: PathBuf,
     database: Option<Database>,
+    /// Where every server is to work over Redis, its own.
+    redis: Option<Redis>,
+}
+
+/// Names a variable that, where it is set, has every server work over a Redis of its own: what holds in memory holds there.
+pub const OVER_REDIS: &str = "FANFARE_TEST_OVER_REDIS";
+
+/// Whether servers work over Redis unless they say otherwise.
+#[must_use]
+pub fn is_over_redis() -> bool {
+    std::env::var_os(OVER_REDIS).is_some()
 }
 
 impl Server {
@@ -93,7 +113,10 @@ impl Server {
         };
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let data = std::env::temp_dir().join(format!("fanfare-it-{}-{number}", std::process::id()));
-        let mut server = Self { options, platform: None, ports: [0; 3], data, database };
+        let names_one = options.variables.iter().any(|(name, _)| name == "REDIS_URL");
+        let wants_one = is_over_redis() && !names_one && !options.in_memory;
+        let redis = if wants_one { Some(Redis::start().await?) } else { None };
+        let mut server = Self { options, platform: None, ports: [0; 3], data, database, redis };
         server.launch().await?;
         Ok(server)
     }
@@ -167,6 +190,7 @@ impl Server {
             ("FANFARE_STOP__DRAIN_MS", "100"),
         ];
         let mut variables: Vec<_> = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        variables.extend(self.redis.iter().map(|redis| ("REDIS_URL".to_owned(), redis.url())));
         variables.extend(self.options.variables.iter().cloned());
         let launch = Launch {
             database_url: match &self.options.home {

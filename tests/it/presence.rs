@@ -69,9 +69,13 @@ async fn others_see_who_enters_changes_and_leaves() -> Result<()> {
         (&json!("bob"), &json!({ "mood": "up" }), &json!(1))
     );
     assert_eq!(entered["connection"], bob.hello["connection"]);
+    let version = diff["version"].as_u64().context("a version")?;
     act(&mut bob, "update", json!({ "data": 2 })).await?;
     let diff = told(&mut ann).await?;
-    assert_eq!((&diff["from"], &diff["version"], &diff["updated"][0]["data"]), (&json!(1), &json!(2), &json!(2)));
+    assert_eq!(
+        (&diff["from"], &diff["version"], &diff["updated"][0]["data"]),
+        (&json!(version), &json!(version + 1), &json!(2))
+    );
     act(&mut bob, "leave", json!({})).await?;
     let diff = told(&mut ann).await?;
     assert_eq!((&diff["count"], &diff["left"]), (&json!(0), &json!([{ "connection": bob.hello["connection"] }])));
@@ -179,10 +183,10 @@ async fn members_are_listed_in_pages() -> Result<()> {
     }
     put(&owner, "robot", &json!({})).await?.ok()?;
     let (mut over_rest, mut over_socket) = (Vec::new(), Vec::new());
-    let mut after = String::new();
+    let (mut after, mut version) = (String::new(), None);
     loop {
         let page = owner.publisher().get(&format!("/channels/{ROOM}/presence?limit=2{after}")).await?.ok()?;
-        ensure!(page["count"] == 6 && page["version"] == 6, "{page}");
+        ensure!(page["count"] == 6 && page["version"] == *version.get_or_insert(page["version"].clone()), "{page}");
         over_rest.extend(page["members"].as_array().context("a list")?.iter().map(|member| member["user"].to_string()));
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={}", next.replace(':', "%3A"));

@@ -4,7 +4,7 @@ use ::harness::client::Client;
 use ::harness::eventually;
 use ::harness::ledger::{Fact, Journal, Ledger, Position, Seen};
 use ::harness::owner::Owner;
-use ::harness::server::Server;
+use ::harness::server::{Options, Server};
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ async fn what_history_no_longer_holds_is_told_with_both_ends() -> Result<()> {
 
 #[tokio::test]
 async fn a_restart_that_forgets_the_log_is_told_as_another_epoch() -> Result<()> {
-    let mut server = Server::start().await?;
+    let mut server = Server::start_with(Options::in_memory()).await?;
     let owner = server.sign_up().await?;
     let mut ledger = Ledger::new();
     let journal = seen_three(&owner, &mut ledger, "room:9").await?;

@@ -3,7 +3,7 @@
 mod browser;
 mod counts;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -14,6 +14,22 @@ use counts::Counts;
 
 /// All crates that build for this machine; the dashboard builds for wasm only.
 const NATIVE: &[&str] = &["--workspace", "--exclude", "fanfare-dashboard"];
+
+/// The black-box tests whose servers may keep what they keep elsewhere, by the beginnings of their names.
+const OVER_REDIS: &[&str] = &[
+    "bombs::",
+    "carried::",
+    "changes::",
+    "connections::",
+    "fairness::",
+    "first_light::",
+    "isolation::",
+    "outage::",
+    "presence::",
+    "recovery::",
+    "rest::",
+    "shortage::",
+];
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -38,6 +54,7 @@ const STAGES: &[Stage] = &[
     ("server", |_| server::build()),
     ("openapi", |_| openapi::compare()),
     ("tests", tests),
+    ("tests over redis", tests_over_redis),
     ("sdk tests", |counts| node_tests("sdk-tests", npm("clients/typescript", &["test"]), counts)),
     ("sdk against server", sdk_against_server),
     ("dashboard", |_| dash::build(false)),
@@ -93,18 +110,28 @@ fn dashboard_lints() -> Result<Done> {
 }
 
 fn tests(counts: &mut Counts) -> Result<Done> {
-    rust_tests("tests", NATIVE, counts)
+    rust_tests("tests", cargo, NATIVE, counts)
+}
+
+/// What clients and backends are promised, once more with each server over a Redis of its own.
+fn tests_over_redis(counts: &mut Counts) -> Result<Done> {
+    let over_redis = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.env("FANFARE_TEST_OVER_REDIS", "1");
+        command
+    };
+    rust_tests("tests-over-redis", over_redis, &[&["--package", "fanfare-tests", "--"], OVER_REDIS].concat(), counts)
 }
 
 /// The dashboard's pure parts, built for this machine.
 fn dashboard_tests(counts: &mut Counts) -> Result<Done> {
     let target = target().join("dash");
     let target = target.to_str().context("the target directory's path is not text")?;
-    rust_tests("tests-dashboard", &["--package", "fanfare-dashboard", "--target-dir", target], counts)
+    rust_tests("tests-dashboard", cargo, &["--package", "fanfare-dashboard", "--target-dir", target], counts)
 }
 
 /// Unit, property and black-box tests: by nextest, a process each, or where that is missing by `cargo test`.
-fn rust_tests(log: &str, scope: &[&str], counts: &mut Counts) -> Result<Done> {
+fn rust_tests(log: &str, cargo: impl FnOnce(&[&str]) -> Command, scope: &[&str], counts: &mut Counts) -> Result<Done> {
     let has_nextest = answer("cargo", &["nextest", "--version"]).is_some();
     let arguments: &[&str] = if has_nextest {
         &["nextest", "run", "--profile", "ci"]
@@ -127,7 +154,7 @@ fn rust_tests(log: &str, scope: &[&str], counts: &mut Counts) -> Result<Done> {
 }
 
 /// Runs a package's tests by node's own runner.
-fn node_tests(log: &str, command: std::process::Command, counts: &mut Counts) -> Result<Done> {
+fn node_tests(log: &str, command: Command, counts: &mut Counts) -> Result<Done> {
     let (succeeded, output) = attempt(log, command)?;
     let ran = counts::node(&output);
     counts.add(ran);

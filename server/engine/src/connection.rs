@@ -50,6 +50,8 @@ use crate::turn;
 
 /// Commands whose answers may be awaited at one moment; more wait, and nothing is read.
 const INFLIGHT_MAX: usize = 64;
+/// Those among them that may each be answered by a page of a quarter of a megabyte.
+const LISTING_MAX: u8 = 2;
 /// Rounds of one poll before other tasks have their turn.
 const ROUNDS: usize = 8;
 /// WebSocket: going well, RFC 6455 §7.4.1.
@@ -72,6 +74,7 @@ pub(crate) fn serve<R: Reader>(
         caller: None,
         arriving: Some(Box::new(Arriving { handshake, since: node.clock.monotonic() })),
         inflight: Vec::new(),
+        listing: 0,
         replies: Vec::new(),
         replies_bytes: 0,
         backlog: VecDeque::new(),
@@ -103,6 +106,8 @@ pub(crate) fn serve<R: Reader>(
 enum Done {
     /// Its answer.
     Reply(Frame),
+    /// The answer of one that lists messages or members.
+    Listed(Frame),
     /// A token that the command it came with waited for.
     Verified(Box<(tokens::Then, Result<VerifiedToken, NodeError>)>),
     /// The wait after a failed read is over.
@@ -148,6 +153,8 @@ struct Connection {
     caller: Option<Caller>,
     arriving: Option<Box<Arriving>>,
     inflight: Vec<Inflight>,
+    /// How many of them list messages or members: each may be answered by a page.
+    listing: u8,
     /// Answers that are not written yet, written together.
     replies: Vec<Bytes>,
     replies_bytes: usize,
@@ -439,6 +446,7 @@ impl Connection {
     fn is_busy(&self) -> bool {
         self.verifying
             || self.inflight.len() >= INFLIGHT_MAX
+            || self.listing >= LISTING_MAX
             || self.replies_bytes + self.outbox.waiting() > PUSH_BYTES_MAX
     }
 

@@ -90,9 +90,8 @@ impl Form {
 
 impl Form {
     async fn is_empty_soon(&self, channel: &ChannelKey) {
-        let empty = eventually("nobody is there", async || {
-            Ok((self.page(channel, None, 9).await.count == 0).then_some(()))
-        });
+        let empty =
+            eventually("nobody is there", async || Ok((self.page(channel, None, 9).await.count == 0).then_some(())));
         empty.await.expect("in time");
     }
 }
@@ -149,10 +148,10 @@ async fn members_are_read_in_pages_and_of_a_crowded_channel_only_counted() {
         let page = form.page(&a, Some(2), 2).await;
         assert_eq!((page.version, page.count, page.next), (version, 5, Some(id(4))));
         let members = page.members.expect("listed");
-        assert_eq!(members.iter().map(|member| (member.id.clone(), member.since_ms)).collect::<Vec<_>>(), [
-            (id(3), 3),
-            (id(4), 4)
-        ]);
+        assert_eq!(
+            members.iter().map(|member| (member.id.clone(), member.since_ms)).collect::<Vec<_>>(),
+            [(id(3), 3), (id(4), 4)]
+        );
         assert_eq!(form.page(&a, Some(4), 2).await.next, None);
         assert_eq!(form.page(&other, None, 9).await.count, 0, "two apps never meet on one name");
         for number in 6..=11 {
@@ -169,7 +168,8 @@ async fn whose_time_is_over_is_taken_out_once() {
         let a = channel(1, "a");
         let mut version = None;
         for expires_ms in [5_000, 9_000] {
-            let (told, _) = form.put(&a, Put { expires_ms: Some(expires_ms), ..put(1, 0, How::Enter) }).await.expect("entered");
+            let (told, _) =
+                form.put(&a, Put { expires_ms: Some(expires_ms), ..put(1, 0, How::Enter) }).await.expect("entered");
             assert_eq!(*version.get_or_insert(told), told, "a longer stay is nothing to tell");
         }
         form.presence.sweep(8_999);
@@ -207,10 +207,7 @@ async fn a_channel_changes_no_faster_and_an_app_weighs_no_more_than_it_may() {
         let slow = |put: Put| Put { rate: (LimitValue::rate(1, 1), Duration::ZERO), ..put };
         form.put(&a, slow(put(1, 0, How::Enter))).await.expect("entered");
         let refused = form.put(&a, slow(put(2, 0, How::Enter))).await;
-        assert!(
-            matches!(refused, Err(PresenceError::Rate { max: 1, retry_after_ms: 500..=1_000 })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PresenceError::Rate { max: 1, retry_after_ms: 500..=1_000 })), "{refused:?}");
         assert!(form.leave(&a, 1, 0).await, "leaving is never refused");
         let a = channel(1, "b");
         let light = |put: Put| Put { app_bytes_max: 1_000, ..put };

@@ -78,7 +78,7 @@ async fn of_two_polls_of_one_client_the_newer_goes_on() -> Result<()> {
 #[tokio::test]
 async fn a_node_that_goes_away_answers_every_poll_with_where_to_go_on() -> Result<()> {
     let options =
-        Options::default().with("FANFARE_STOP__DRAIN_MS", 8_000).with("FANFARE_STOP__RECONNECT_WINDOW_MS", 1_000);
+        Options::in_memory().with("FANFARE_STOP__DRAIN_MS", 8_000).with("FANFARE_STOP__RECONNECT_WINDOW_MS", 1_000);
     let mut server = Server::start_with(options).await?;
     let owner = server.sign_up().await?;
     let mut polls = Vec::new();

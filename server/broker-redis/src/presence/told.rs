@@ -99,7 +99,8 @@ mod tests {
     }
 
     fn members() -> Vec<Member> {
-        let member = |id, user: Option<&str>, info, data| Member { id, user: user.map(Into::into), info, data, since_ms: 7 };
+        let member =
+            |id, user: Option<&str>, info, data| Member { id, user: user.map(Into::into), info, data, since_ms: 7 };
         let connection = || MemberId::Connection(ConnectionId::new(1, 2));
         vec![
             member(connection(), None, None, None),

@@ -136,6 +136,10 @@ impl Connection {
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
             Done::Reply(frame) => self.reply(&frame),
+            Done::Listed(frame) => {
+                self.listing -= 1;
+                self.reply(&frame);
+            }
             Done::Verified(done) => {
                 let (then, verified) = *done;
                 self.on_verified(then, verified);
@@ -311,8 +315,9 @@ impl Connection {
                     native::error(Some(id), &problem)
                 }
             };
-            Done::Reply(frame)
+            Done::Listed(frame)
         });
+        self.listing += 1;
         // What is local is there at once, and must be weighed before the next command is run.
         match read.as_mut().now_or_never() {
             Some(done) => self.on_done(done),

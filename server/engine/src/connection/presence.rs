@@ -2,6 +2,7 @@
 
 use fanfare_core::codes::Retry;
 use fanfare_core::{App, ChannelKey, ChannelName, ErrorCode, Operation, Subject};
+use fanfare_protocol::Frame;
 use fanfare_protocol::native::{self, Presence, PresenceAction, PresenceEnded, PresenceGet, Reply};
 
 use super::{Connection, Done};
@@ -21,6 +22,13 @@ pub(super) fn ends_with(code: ErrorCode) -> bool {
     }
 }
 
+fn answer_to(id: u64, reply: Result<Reply, NodeError>) -> Frame {
+    match reply {
+        Ok(reply) => native::reply(id, &reply),
+        Err(error) => native::error(Some(id), &error.problem()),
+    }
+}
+
 impl Connection {
     /// Which link of its connection this is.
     pub(super) fn generation(&self) -> Generation {
@@ -36,7 +44,7 @@ impl Connection {
             PresenceAction::Get(PresenceGet { after, limit }) => {
                 let caller = self.caller_on(&channel, Operation::PresenceRead)?;
                 let page = self.node.begin_presence(&caller, &channel, PresenceQuery { after, limit })?;
-                return self.answer_pending(id, page.map(|page| page.map(Reply::Presence)));
+                return self.answer_listed(id, page.map(|page| page.map(Reply::Presence)));
             }
         };
         let enter = EnterClient { info: self.session.info(), data, how, generation: self.generation() };
@@ -57,13 +65,21 @@ impl Connection {
     fn answer_pending(&mut self, id: u64, pending: Pending<Result<Reply, NodeError>>) -> Result<(), NodeError> {
         match pending {
             Pending::Ready(reply) => self.answer(id, &reply?),
-            Pending::Later(reply) => self.inflight.push(Box::pin(async move {
-                let frame = match reply.await {
-                    Ok(reply) => native::reply(id, &reply),
-                    Err(error) => native::error(Some(id), &error.problem()),
-                };
-                Done::Reply(frame)
-            })),
+            Pending::Later(reply) => {
+                self.inflight.push(Box::pin(async move { Done::Reply(answer_to(id, reply.await)) }));
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::answer_pending`], for what may be answered by a page.
+    fn answer_listed(&mut self, id: u64, pending: Pending<Result<Reply, NodeError>>) -> Result<(), NodeError> {
+        match pending {
+            Pending::Ready(reply) => self.answer(id, &reply?),
+            Pending::Later(reply) => {
+                self.listing += 1;
+                self.inflight.push(Box::pin(async move { Done::Listed(answer_to(id, reply.await)) }));
+            }
         }
         Ok(())
     }
