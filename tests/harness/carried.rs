@@ -50,6 +50,11 @@ impl Carried {
         Ok(Self { app_url, http, headers, ticket: None, journals: Journals::new(name), next_id: 1 })
     }
 
+    /// Has the next request go to this node.
+    pub fn go_to(&mut self, app_url: &str) {
+        app_url.clone_into(&mut self.app_url);
+    }
+
     /// Connects by a poll.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Several nodes and one Redis: what holds on one node holds on all of them.
 
+mod presence;
+mod transports;
+
 use std::time::Duration;
 
 use ::harness::answer::Answer;

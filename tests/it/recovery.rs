@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 mod coming_and_going;
-mod event_streams;
+pub(crate) mod event_streams;
 mod slow_policies;
 pub(super) mod stalling;
 

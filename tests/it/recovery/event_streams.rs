@@ -15,12 +15,12 @@ use super::slow_policies::policy;
 use super::stalling::narrow_link;
 use super::text;
 
-const CHANNEL: &str = "live:1";
+pub(crate) const CHANNEL: &str = "live:1";
 const MESSAGES: u64 = 200;
 const BYTES: usize = 48 * 1024;
 
 /// One event stream, read by hand so that nothing reads ahead.
-struct Stream {
+pub(crate) struct Stream {
     link: TcpStream,
     read: Vec<u8>,
     /// The last `id`, and the number up to which everything had come or was accounted for before it.
@@ -30,7 +30,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(owner: &Owner, from: Option<&(String, u64)>) -> Result<Self> {
+    pub(crate) async fn open(owner: &Owner, from: Option<&(String, u64)>) -> Result<Self> {
         let url = owner.app_url();
         let mut link = narrow_link(&url).await?;
         let (host, path) = ::harness::raw::place(&url)?;
@@ -47,6 +47,16 @@ impl Stream {
         let answer = stream.block().await?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         Ok(stream)
+    }
+
+    /// Whether it has said where it is.
+    pub(crate) const fn is_placed(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The number up to which everything has come.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
     }
 
     /// Bytes up to the next empty line.
@@ -66,7 +76,7 @@ impl Stream {
     }
 
     /// Takes one event in. Every number comes once, in order, or is told to be missing.
-    async fn event(&mut self, conflates: bool) -> Result<()> {
+    pub(crate) async fn event(&mut self, conflates: bool) -> Result<()> {
         let block = self.block().await?;
         for line in block.lines() {
             if let Some(id) = line.strip_prefix("id: ").or_else(|| line.strip_prefix("id:")) {
