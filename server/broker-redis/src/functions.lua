@@ -6,8 +6,10 @@
 --
 -- A step that may fail stands before those that cannot: scripts do not roll back.
 
--- Tells one data set from another: nothing after the library was loaded, after a restart and after a full resync, and then
--- whatever the first caller drew. What differs from the nonce in a channel's meta may have been rewound.
+-- Tells one data set from another: what differs from the nonce in a channel's meta may have been rewound. Forgotten when
+-- the library is loaded, at a restart, and at a full resync, and then made of what names the process and the history that
+-- it replicates: a restart changes the one, a promotion and a full resync the other. So it is the same for all versions of
+-- this library, which may work side by side.
 local lineage
 
 local OVERHEAD = 256
@@ -17,6 +19,8 @@ local DAY_MS = 86400000
 local MARGIN_MS = 60000
 -- Channels that are over, looked at when room is asked for.
 local OVER_MAX = 100
+-- Messages too many that a channel may have until they are dropped together: nobody is given them.
+local SLACK_MAX = 32
 
 local function whole(number)
     return string.format('%.0f', number)
@@ -25,6 +29,15 @@ end
 local function now_us()
     local time = redis.call('TIME')
     return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function lineage_now()
+    if not lineage then
+        local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+        local named = string.match(info, 'run_id:(%x+)') .. string.match(info, 'master_replid:(%x+)')
+        lineage = whole(tonumber(string.sub(redis.sha1hex(named), 1, 8), 16))
+    end
+    return lineage
 end
 
 local function first_entry(keys)
@@ -51,9 +64,9 @@ local function outlive(key, ms)
 end
 
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
-local function open(keys, nonce, epoch)
-    lineage = lineage or nonce
-    local known = redis.call('HMGET', keys[1], 'e', 't', 'n', 'o', 'b', 'h', 'k', 'r', 'x', 'u')
+local function open(keys, epoch)
+    local lineage = lineage_now()
+    local known = redis.call('HMGET', keys[1], 'e', 't', 'n', 'o', 'b', 'h', 'k', 'r', 'x', 'u', 'f', 'd', 'm')
     if not known[1] then
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
@@ -61,12 +74,15 @@ local function open(keys, nonce, epoch)
         -- What its app was charged for it is given back when this is stored.
         local was = tonumber(redis.call('HGET', keys[4], keys[1]) or 0)
         return {
-            e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, was = was, changed = true,
+            e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, f = 1, d = 0, m = 0, was = was,
+            changed = true,
         }
     end
     local meta = {
         e = known[1], t = tonumber(known[2]), n = known[3], o = tonumber(known[4]), b = tonumber(known[5]),
         h = known[6], k = tonumber(known[7]), r = tonumber(known[8]), x = tonumber(known[9]), u = tonumber(known[10]),
+        -- The oldest offset that is there, its time (0 where that is not known), and how many messages are given at most.
+        f = tonumber(known[11] or 1), d = tonumber(known[12] or 0), m = tonumber(known[13] or 0),
         changed = false,
     }
     meta.was = meta.b
@@ -77,6 +93,7 @@ local function open(keys, nonce, epoch)
         if count > 16 then
             ends = string.gsub(ends, '^[^;]*;', '', 1)
             drop_before(keys, meta, tonumber(string.match(ends, '^(%d+)')))
+            meta.d = 0
         end
         meta.h = ends
         meta.t = math.max(meta.t + 1, math.floor(now_us() / 1000))
@@ -101,7 +118,7 @@ local function store(keys, meta)
     end
     if meta.changed then
         redis.call('HSET', keys[1], 'e', meta.e, 't', meta.t, 'n', meta.n, 'h', meta.h, 'k', meta.k, 'x', meta.x, 'u', meta.u,
-            'o', meta.o, 'b', meta.b, 'r', meta.r)
+            'f', meta.f, 'd', meta.d, 'm', meta.m, 'o', meta.o, 'b', meta.b, 'r', meta.r)
     else
         redis.call('HSET', keys[1], 'o', meta.o, 'b', meta.b, 'r', meta.r)
     end
@@ -141,17 +158,23 @@ local function drop_all(keys, meta)
     meta.b, meta.x, meta.changed = 0, 0, true
 end
 
--- Drops what is too old, and what must go so that `incoming` more bytes fit. The offset of the oldest that is left.
+-- The oldest that is given: what is older waits to be dropped.
+local function first_given(meta)
+    if meta.b == 0 then return meta.o + 1 end
+    if meta.m > 0 then return math.max(meta.f, meta.o - meta.m + 1) end
+    return meta.f
+end
+
+-- Drops what is too old, and what must go so that `incoming` more bytes fit.
 local function trim(keys, meta, now, messages, bytes, incoming)
     local length = redis.call('XLEN', keys[2]) + meta.x
     if length == 0 then
         -- What Redis let go of by itself weighs nothing.
         if meta.b > 0 then meta.b, meta.lighter = 0, true end
-        return meta.o + 1
+        return
     end
     local extra = (incoming > 0) and 1 or 0
     local entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 2), 1
-    local oldest = meta.o + 1
     for _ = 1, TRIM_MAX do
         if at > #entries and at > 1 then
             entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 32), 1
@@ -167,11 +190,12 @@ local function trim(keys, meta, now, messages, bytes, incoming)
                 offset, time, tomb = other, when, it
             end
         end
-        oldest = offset or meta.o + 1
+        local oldest, since = offset or meta.o + 1, time or 0
+        if oldest ~= meta.f or since ~= meta.d then meta.f, meta.d, meta.changed = oldest, since, true end
         if not offset
             or (time + meta.k > now and length + extra <= messages and meta.b + incoming <= bytes)
         then
-            return oldest
+            return
         end
         if tomb then
             redis.call('ZREM', keys[3], tomb)
@@ -182,7 +206,8 @@ local function trim(keys, meta, now, messages, bytes, incoming)
         end
         length = length - 1
     end
-    return oldest
+    -- The rest goes with the next; where it begins is looked at then.
+    meta.f, meta.d, meta.changed = meta.f + 1, 0, true
 end
 
 -- Forgets channels of the app that are over: Redis has let go of their messages, or will at once.
@@ -221,23 +246,23 @@ local function has_room(keys, meta, now, incoming, bytes)
 end
 
 -- keys: meta, stream, tombs, the app's bytes and channels, the id's where it may come again.
--- args: nonce, epoch, now ms, channel to tell, messages, bytes and ms of history, weight, rate, burst, payload,
+-- args: epoch, now ms, channel to tell, messages, bytes and ms of history, weight, rate, burst, payload,
 --       the app's bytes and channels, content and ms of the id.
 local function pub(keys, args)
-    local now = tonumber(args[3])
+    local now = tonumber(args[2])
     if keys[6] then
         local known = redis.call('GET', keys[6])
         if known then
             local content, till, position = string.match(known, '^(%S+) (%d+) (.+)$')
             if tonumber(till) > now then
-                if content ~= args[14] then return { 'reused' } end
+                if content ~= args[13] then return { 'reused' } end
                 local e, t, n, o = string.match(position, '^(%d+) (%d+) (%d+) (%d+)$')
                 return { 'duplicate', e, t, n, o }
             end
         end
     end
-    local meta = open(keys, args[1], args[2])
-    local rate, burst = tonumber(args[9]), tonumber(args[10])
+    local meta = open(keys, args[1])
+    local rate, burst = tonumber(args[8]), tonumber(args[9])
     local us, every = now_us(), 1000000 / math.max(rate, 1)
     -- The virtual-scheduling form of GCRA (ITU-T I.371): when the next message is expected.
     local due = math.max(meta.r, us)
@@ -245,22 +270,37 @@ local function pub(keys, args)
     if rate < 1 or early > 0 then
         return { 'rate', whole(math.max(1, math.ceil(early / 1000))) }
     end
-    local messages, bytes, weight = tonumber(args[5]), tonumber(args[6]), tonumber(args[8])
+    local messages, bytes, weight = tonumber(args[4]), tonumber(args[5]), tonumber(args[7])
     -- One that is larger than all that is kept is not kept.
-    local ttl = tonumber(args[7])
+    local ttl = tonumber(args[6])
     local kept = messages > 0 and weight + OVERHEAD <= bytes and ttl > 0
     -- Until when the channel is in use depends on it, and is said anew.
     if ttl ~= meta.k then meta.k, meta.u, meta.changed = ttl, 0, true end
     local now_ms = math.floor(us / 1000)
-    if not is_used(keys, meta, now_ms, tonumber(args[13])) then return { 'channels' } end
+    if not is_used(keys, meta, now_ms, tonumber(args[12])) then return { 'channels' } end
     local term, offset = whole(meta.t), whole(meta.o + 1)
     if kept then
-        trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
-        if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[12])) then
-            store(keys, meta)
-            return { 'bytes' }
+        if meta.m ~= messages then
+            -- Who is given more than before is not given what waits to be dropped.
+            if meta.b > 0 and first_given(meta) > meta.f then trim(keys, meta, now, meta.m, math.huge, 0) end
+            meta.m, meta.changed = messages, true
         end
-        redis.call('XADD', keys[2], term .. '-' .. offset, 't', args[3], 'w', args[8], 'd', args[11])
+        local slack = math.min(SLACK_MAX, math.floor(messages / 16))
+        local is_young = meta.d > 0 and meta.d + meta.k > now
+        local fits = meta.o + 1 - meta.f + 1 <= messages + slack and meta.b + weight + OVERHEAD <= bytes
+        if meta.b > 0 and not (is_young and fits) then
+            trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
+        end
+        if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[11])) then
+            -- What waited to be dropped may be in the way.
+            trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
+            if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[11])) then
+                store(keys, meta)
+                return { 'bytes' }
+            end
+        end
+        if meta.b == 0 then meta.f, meta.d, meta.changed = meta.o + 1, now, true end
+        redis.call('XADD', keys[2], term .. '-' .. offset, 't', args[2], 'w', args[7], 'd', args[10])
         redis.call('PEXPIRE', keys[2], meta.k + MARGIN_MS)
         meta.b = meta.b + weight + OVERHEAD
     elseif meta.b > 0 then
@@ -269,22 +309,25 @@ local function pub(keys, args)
     meta.o, meta.r = meta.o + 1, math.floor(due + every)
     store(keys, meta)
     local position = meta.e .. ' ' .. term .. ' ' .. meta.n .. ' ' .. offset
-    redis.call('SPUBLISH', args[4], position .. ' ' .. args[11])
+    redis.call('SPUBLISH', args[3], position .. ' ' .. args[10])
     if keys[6] then
-        local till = whole(now + tonumber(args[15]))
-        redis.call('SET', keys[6], args[14] .. ' ' .. till .. ' ' .. position, 'PX', args[15])
+        local till = whole(now + tonumber(args[14]))
+        redis.call('SET', keys[6], args[13] .. ' ' .. till .. ' ' .. position, 'PX', args[14])
     end
     return { 'appended', meta.e, term, meta.n, offset }
 end
 
--- args: nonce, epoch, now ms, where to start, its number, at most so many messages, and bytes.
+-- args: epoch, now ms, where to start, its number, at most so many messages, and bytes.
 -- Answers epoch, term, nonce, top, first, the terms before with their nonces and ends, and for each message its offset and
 -- payload.
 local function read(keys, args)
-    local now, start, number = tonumber(args[3]), args[4], tonumber(args[5])
-    local count, bytes = tonumber(args[6]), tonumber(args[7])
-    local meta = open(keys, args[1], args[2])
-    local first = trim(keys, meta, now, math.huge, math.huge, 0)
+    local now, start, number = tonumber(args[2]), args[3], tonumber(args[4])
+    local count, bytes = tonumber(args[5]), tonumber(args[6])
+    local meta = open(keys, args[1])
+    if meta.b > 0 and not (meta.d > 0 and meta.d + meta.k > now) then
+        trim(keys, meta, now, math.huge, math.huge, 0)
+    end
+    local first = first_given(meta)
     if meta.changed or meta.lighter then store(keys, meta) else keep(keys, meta) end
     local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first), meta.h }
     local at, last, step
@@ -354,19 +397,19 @@ local function read(keys, args)
     return answer
 end
 
--- args: nonce, epoch, epoch, term and nonce that the position is of, its offset, the tomb. Or no more than the first two: all.
+-- args: epoch, then epoch, term and nonce that the position is of, its offset, the tomb. Or no more than the first: all.
 local function del(keys, args)
-    local meta = open(keys, args[1], args[2])
+    local meta = open(keys, args[1])
     local count = 0
-    if not args[3] then
-        count = redis.call('XLEN', keys[2]) + meta.x
+    if not args[2] then
+        if redis.call('XLEN', keys[2]) + meta.x > 0 then count = meta.o - first_given(meta) + 1 end
         drop_all(keys, meta)
-    elseif args[3] == meta.e and args[4] == whole(meta.t) and args[5] == meta.n then
-        local offset = tonumber(args[6])
+    elseif args[2] == meta.e and args[3] == whole(meta.t) and args[4] == meta.n then
+        local offset = tonumber(args[5])
         local entry = redis.call('XRANGE', keys[2], name(meta, offset), '+', 'COUNT', 1)[1]
-        if entry and offset_of(entry) == offset then
+        if entry and offset_of(entry) == offset and offset >= first_given(meta) then
             drop(keys, meta, entry)
-            redis.call('ZADD', keys[3], offset, whole(offset) .. ' ' .. entry[2][2] .. ' ' .. args[7])
+            redis.call('ZADD', keys[3], offset, whole(offset) .. ' ' .. entry[2][2] .. ' ' .. args[6])
             meta.b, meta.x = meta.b + OVERHEAD, meta.x + 1
             redis.call('PEXPIRE', keys[3], meta.k + DAY_MS)
             meta.changed = true

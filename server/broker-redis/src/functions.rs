@@ -1,6 +1,5 @@
 //! The functions that Redis runs for us. Their names carry a digest of their text, so that no version of Fanfare calls
-//! those of another. Two at once are no good state even so: each library draws a lineage of its own, and takes the other's
-//! for another data set.
+//! those of another, and several work side by side on the same data.
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, ToRedisArgs, cmd};
@@ -45,7 +44,7 @@ impl Functions {
         }
     }
 
-    /// Loads the library where it is not there. It is never replaced: that would end the lineage of every channel.
+    /// Loads the library where it is not there. It is never replaced: its name says what it is.
     pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let loaded: RedisResult<()> = cmd("FUNCTION").arg("LOAD").arg(&self.source).query_async(connection).await;
         match loaded {

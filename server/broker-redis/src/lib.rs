@@ -71,7 +71,7 @@ pub struct RedisOptions {
     pub partitions: PartitionKey,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Chance: nonces of data sets, epochs of channels.
+    /// Chance: epochs of channels, names of leases.
     pub chance: Chance,
     /// Where what runs beside is tracked.
     pub tasks: TaskTracker,
@@ -277,7 +277,7 @@ impl RedisBroker {
         });
         let Append { history, rate, .. } = append;
         let mut call = self.reader.functions.publish(&keys);
-        call.arg(&self.reader.drawn()).arg(append.time_ms).arg(names.told());
+        call.arg(self.reader.drawn()).arg(append.time_ms).arg(names.told());
         let (messages, bytes) = if history.is_kept() { (history.messages, history.bytes) } else { (0, 0) };
         call.arg(messages).arg(bytes).arg(history.ttl_ms).arg(append.draft.weight());
         call.arg(rate.max).arg(rate.burst.max(1)).arg(payload);
@@ -314,7 +314,7 @@ impl RedisBroker {
         });
         let lineage = position.lineage;
         let mut call = reader.functions.delete(&reader.partitions.names(&channel).log());
-        call.arg(&reader.drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
+        call.arg(reader.drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
         answer::count(lane.ask(call).await)
     }
 }
@@ -370,7 +370,7 @@ impl Broker for RedisBroker {
         match remove {
             Remove::All => {
                 let mut call = self.reader.functions.delete(&self.reader.partitions.names(channel).log());
-                call.arg(&self.reader.drawn());
+                call.arg(self.reader.drawn());
                 let answered = lane.ask(call);
                 Pending::Later(Box::pin(async move { answer::count(answered.await) }))
             }

@@ -38,6 +38,7 @@ end
 local function changed(room, what)
     local known = redis.call('HMGET', room.meta, 'v', 'n')
     local version = tonumber(known[1] or 0)
+    local lineage = lineage_now()
     if known[2] ~= lineage then version = math.max(version + 1, math.floor(now_us() / 1000) * 1000) end
     version = whole(version + 1)
     redis.call('HSET', room.meta, 'v', version, 'n', lineage)
@@ -70,19 +71,18 @@ local function named(name)
     return room, field, split(redis.call('HGET', room.key, field))
 end
 
--- keys: the room. args: nonce, how, field, generation, lease, whether the lease is new, until, weight, rate, burst, the
+-- keys: the room. args: how, field, generation, lease, whether the lease is new, until, weight, rate, burst, the
 -- app's bytes, the user, since, what is told of the member.
 local function put(keys, args)
-    lineage = lineage or args[1]
-    local room, how, field, lease = room_of(keys[1]), args[2], args[3], args[5]
-    local generation, till, weight = tonumber(args[4]), tonumber(args[7]), tonumber(args[8]) + MEMBER_OVERHEAD
+    local room, how, field, lease = room_of(keys[1]), args[1], args[2], args[4]
+    local generation, till, weight = tonumber(args[3]), tonumber(args[6]), tonumber(args[7]) + MEMBER_OVERHEAD
     if lease ~= '-' and not redis.call('ZSCORE', LEASES, lease) then
-        if args[6] ~= '1' then return { 'lease' } end
+        if args[5] ~= '1' then return { 'lease' } end
         redis.call('ZADD', LEASES, math.floor(now_us() / 1000), lease)
     end
     local held = split(redis.call('HGET', room.key, field))
     if held and held.generation > generation then return { 'absent' } end
-    local since, told, user = args[13], args[14], args[12]
+    local since, told, user = args[12], args[13], args[11]
     if how == 'resume' then
         if not held or held.user ~= user then return { 'absent' } end
         told, till, weight = held.told, held.till, held.weight
@@ -91,19 +91,19 @@ local function put(keys, args)
     end
     if held then since = held.since end
     if how == 'enter' or how == 'update' then
-        local rate, us = tonumber(args[9]), now_us()
+        local rate, us = tonumber(args[8]), now_us()
         local every = 1000000 / math.max(rate, 1)
         local due = math.max(tonumber(redis.call('HGET', room.meta, 'r') or 0), us)
-        local early = due - us - (tonumber(args[10]) - 1) * every
+        local early = due - us - (tonumber(args[9]) - 1) * every
         if rate < 1 or early > 0 then return { 'rate', whole(math.max(1, math.ceil(early / 1000))) } end
         redis.call('HSET', room.meta, 'r', whole(math.floor(due + every)))
         redis.call('PEXPIRE', room.meta, KNOWN_MS)
     end
     local more = weight - (held and held.weight or 0)
-    if more > 0 and how ~= 'again' and tonumber(redis.call('HGET', room.app, 'all') or 0) + more > tonumber(args[11]) then
+    if more > 0 and how ~= 'again' and tonumber(redis.call('HGET', room.app, 'all') or 0) + more > tonumber(args[10]) then
         return { 'bytes' }
     end
-    local value = args[4] .. ' ' .. lease .. ' ' .. whole(till) .. ' ' .. whole(weight) .. ' ' .. since .. ' ' .. user .. ' ' .. told
+    local value = args[3] .. ' ' .. lease .. ' ' .. whole(till) .. ' ' .. whole(weight) .. ' ' .. since .. ' ' .. user .. ' ' .. told
     redis.call('HSET', room.key, field, value)
     charge(room, more)
     local name = room.key .. '\n' .. field
@@ -126,13 +126,12 @@ local function put(keys, args)
     return { 'placed', version, held and 0 or 1, since }
 end
 
--- keys: the room. args: nonce, field, generation. Whether it was there.
+-- keys: the room. args: field, generation. Whether it was there.
 local function leave(keys, args)
-    lineage = lineage or args[1]
     local room = room_of(keys[1])
-    local held = split(redis.call('HGET', room.key, args[2]))
-    if not held or held.generation ~= tonumber(args[3]) then return 0 end
-    take_out(room, args[2], held)
+    local held = split(redis.call('HGET', room.key, args[1]))
+    if not held or held.generation ~= tonumber(args[2]) then return 0 end
+    take_out(room, args[1], held)
     return 1
 end
 
@@ -166,13 +165,12 @@ local function who(keys, args)
     end
 end
 
--- args: nonce, Unix milliseconds. Takes out whose time is over. How many.
+-- args: Unix milliseconds. Takes out whose time is over. How many.
 local function due(_, args)
-    lineage = lineage or args[1]
-    local names = redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', args[2], 'LIMIT', 0, TAKEN_MAX)
+    local names = redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', args[1], 'LIMIT', 0, TAKEN_MAX)
     for _, name in ipairs(names) do
         local room, field, held = named(name)
-        if held and held.till > 0 and held.till <= tonumber(args[2]) then
+        if held and held.till > 0 and held.till <= tonumber(args[1]) then
             take_out(room, field, held)
         else
             redis.call('ZREM', EXPIRIES, name)
@@ -181,22 +179,20 @@ local function due(_, args)
     return #names
 end
 
--- args: nonce, a lease that ended. Takes out who holds it. How many are left.
+-- args: a lease that ended. Takes out who holds it. How many are left.
 local function reap(_, args)
-    lineage = lineage or args[1]
-    local names = redis.call('SPOP', holders(args[2]), TAKEN_MAX)
+    local names = redis.call('SPOP', holders(args[1]), TAKEN_MAX)
     for _, name in ipairs(names) do
         local room, field, held = named(name)
-        if held and held.lease == args[2] then take_out(room, field, held) end
+        if held and held.lease == args[1] then take_out(room, field, held) end
     end
-    local left = redis.call('SCARD', holders(args[2]))
-    if left == 0 then redis.call('ZREM', ENDED, args[2]) end
+    local left = redis.call('SCARD', holders(args[1]))
+    if left == 0 then redis.call('ZREM', ENDED, args[1]) end
     return left
 end
 
--- keys: what an app's members weigh. args: nonce. Takes out members of an app that is gone. How many channels are left.
-local function clear(keys, args)
-    lineage = lineage or args[1]
+-- keys: what an app's members weigh. Takes out members of an app that is gone. How many channels are left.
+local function clear(keys)
     for _, key in ipairs(redis.call('HRANDFIELD', keys[1], 20)) do
         if key ~= 'all' then
             local room = room_of(key)
@@ -213,13 +209,12 @@ local function clear(keys, args)
     return left
 end
 
--- A node lives. keys: where nodes beat. args: nonce, its name, its lease, whether that is new.
+-- A node lives. keys: where nodes beat. args: its name, its lease, whether that is new.
 -- Answers how many have beaten lately, whether the lease holds, the lineage, and a lease that ended and is the node's to
 -- reap, if there is one.
 local function beat(keys, args)
-    lineage = lineage or args[1]
-    local now, lease = math.floor(now_us() / 1000), args[3]
-    redis.call('ZADD', keys[1], now, args[2])
+    local now, lease = math.floor(now_us() / 1000), args[2]
+    redis.call('ZADD', keys[1], now, args[1])
     redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', now - 10 * SILENT_MS)
     redis.call('PEXPIRE', keys[1], DAY_MS)
     local nodes = redis.call('ZCOUNT', keys[1], now - SILENT_MS, '+inf')
@@ -231,7 +226,7 @@ local function beat(keys, args)
             redis.call('ZADD', LEASES, math.min(now, tonumber(leases[at + 1]) + now - newest), leases[at])
         end
     end
-    local holds = args[4] == '1' or redis.call('ZSCORE', LEASES, lease)
+    local holds = args[3] == '1' or redis.call('ZSCORE', LEASES, lease)
     if holds then redis.call('ZADD', LEASES, now, lease) end
     for _, ended in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now - LEASE_MS)) do
         redis.call('ZREM', LEASES, ended)
@@ -239,7 +234,7 @@ local function beat(keys, args)
     end
     local mine = redis.call('ZRANGEBYSCORE', ENDED, '-inf', now, 'LIMIT', 0, 1)[1]
     if mine then redis.call('ZADD', ENDED, now + CLAIM_MS, mine) end
-    return { nodes, holds and 1 or 0, lineage, mine or '' }
+    return { nodes, holds and 1 or 0, lineage_now(), mine or '' }
 end
 
 register('ff_beat', beat, 'allow-oom')

@@ -131,7 +131,7 @@ impl RedisPresence {
     pub(crate) fn beat(&self, key: &str, node: &str) -> (Cmd, Arc<str>) {
         let Lease { name, is_new } = self.0.own.state().lease.clone();
         let mut beat = self.0.reader.functions.beat(key);
-        beat.arg(self.0.reader.nonce()).arg(node).arg(&*name).arg(u8::from(is_new));
+        beat.arg(node).arg(&*name).arg(u8::from(is_new));
         (beat, name)
     }
 
@@ -184,7 +184,7 @@ impl RedisPresence {
         self.0.tasks.spawn(async move {
             loop {
                 let mut call = inner.reader.functions.reap();
-                call.arg(inner.reader.nonce()).arg(&lease);
+                call.arg(&lease);
                 match answer::count(inner.reader.lane.ask(call).await) {
                     Ok(0) => return info!("the members of a node that is gone were taken out"),
                     Ok(_) => {}
@@ -283,7 +283,7 @@ impl Inner {
         bounds: Bounds,
     ) -> Cmd {
         let mut call = self.reader.functions.put(&self.reader.partitions.names(channel).room());
-        call.arg(self.reader.nonce()).arg(how).arg(id.to_string()).arg(held.generation);
+        call.arg(how).arg(id.to_string()).arg(held.generation);
         match id {
             MemberId::Connection(_) => call.arg(&*lease.name).arg(u8::from(lease.is_new)),
             // No node holds it.
@@ -382,7 +382,7 @@ impl Presence for RedisPresence {
         generation: Generation,
     ) -> Pending<Result<bool, PresenceError>> {
         let mut call = self.0.reader.functions.leave(&self.0.reader.partitions.names(channel).room());
-        call.arg(self.0.reader.nonce()).arg(member.to_string()).arg(generation);
+        call.arg(member.to_string()).arg(generation);
         let told = {
             let mut own = self.0.own.state();
             own.leave(channel, member, generation);
@@ -426,9 +426,7 @@ impl Presence for RedisPresence {
         self.0.tasks.spawn(async move {
             let members = names::members(app);
             loop {
-                let mut call = inner.reader.functions.clear(&members);
-                call.arg(inner.reader.nonce());
-                match answer::count(inner.reader.lane.ask(call).await) {
+                match answer::count(inner.reader.lane.ask(inner.reader.functions.clear(&members)).await) {
                     Ok(0) => return,
                     Ok(_) => {}
                     // Every node does this; what is left is seen by nobody, for the app is gone.
@@ -440,7 +438,7 @@ impl Presence for RedisPresence {
 
     fn sweep(&self, now_ms: u64) {
         let mut call = self.0.reader.functions.due();
-        call.arg(self.0.reader.nonce()).arg(now_ms);
+        call.arg(now_ms);
         let told = self.0.reader.lane.ask(call);
         self.0.tasks.spawn(async move {
             if let Err(error) = answer::count(told.await) {

@@ -29,14 +29,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// What a call may draw on: a nonce for a data set without one, and an epoch for a channel without one.
-    pub(crate) fn drawn(&self) -> [String; 2] {
-        [self.nonce(), self.chance.next::<u64>().to_string()]
-    }
-
-    /// A nonce for a data set without one.
-    pub(crate) fn nonce(&self) -> String {
-        self.chance.next::<u32>().to_string()
+    /// What a call may draw on: an epoch for a channel without one.
+    pub(crate) fn drawn(&self) -> u64 {
+        self.chance.next()
     }
 
     /// Reads a page.
@@ -53,7 +48,7 @@ impl Reader {
             Start::Since(time_ms) => ("since", time_ms),
         };
         let mut call = self.functions.read(&self.partitions.names(channel).log());
-        call.arg(&self.drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
+        call.arg(self.drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
         let answered = self.lane.ask(call);
         async move { answer::page(answered.await) }
     }

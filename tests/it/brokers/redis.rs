@@ -259,7 +259,7 @@ async fn what_was_published_while_the_link_was_down_and_nothing_after_it_is_hear
 }
 
 #[tokio::test]
-async fn functions_that_are_gone_are_loaded_again_and_positions_are_of_another_lineage() -> Result<()> {
+async fn functions_that_are_gone_are_loaded_again_and_positions_go_on() -> Result<()> {
     let redis = Redis::start().await?;
     let node = Node::start(&redis).await?;
     let a = channel(1, "a");
@@ -270,8 +270,47 @@ async fn functions_that_are_gone_are_loaded_again_and_positions_are_of_another_l
     let pending: Vec<_> = (0..100).map(|n| node.broker.publish(&a, fresh(text(&n.to_string())))).collect();
     for (n, one) in pending.into_iter().enumerate() {
         let position = one.wait().await?.position;
-        ensure!(position.seq == n as u64 + 2 && position.lineage.term > before.lineage.term, "{position:?}");
-        ensure!(position.lineage.epoch == before.lineage.epoch);
+        ensure!(position == Position { seq: n as u64 + 2, ..before }, "{position:?} after {before:?}");
+    }
+    node.heard_all(&a).await
+}
+
+/// `faults.md` F39: nodes of two versions, each with its own functions, on the same data.
+#[tokio::test]
+async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    node.attach(&a).await?;
+    let first = node.publish(&a, fresh(text("first"))).await?.position;
+    let mut admin = redis.connection().await?;
+    let source = [
+        include_str!("../../../server/broker-redis/src/functions.lua"),
+        include_str!("../../../server/broker-redis/src/presence.lua"),
+    ];
+    let () =
+        cmd("FUNCTION").arg("LOAD").arg(source.join("\n").replace("VERSION", "other")).query_async(&mut admin).await?;
+    let keys: Vec<String> = cmd("KEYS").arg("*").query_async(&mut admin).await?;
+    let named = |kind: &str| keys.iter().find(|key| key.contains(kind)).context("a key of the channel");
+    let meta = named("}m:")?;
+    let (tag, rest) = meta.split_once("m:").context("a name")?;
+    let log =
+        [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}"), named("b:")?.clone(), named("u:")?.clone()];
+    let entry: Vec<(String, Vec<Vec<u8>>)> =
+        cmd("XRANGE").arg(&log[1]).arg("-").arg("+").query_async(&mut admin).await?;
+    for round in 0..20_u64 {
+        let mut other = cmd("FCALL");
+        other.arg("ff_pub_other").arg(log.len()).arg(&log).arg(7).arg(now_ms()).arg(format!("{tag}c:{rest}"));
+        other
+            .arg(&[100_000, 1 << 30, 3_600_000, 5, 1_000_000, 1_000_000])
+            .arg(&entry[0].1[5])
+            .arg(&[1_u64 << 40, 1_000]);
+        let told: Vec<String> = other.query_async(&mut admin).await?;
+        let seq = 2 * round + 2;
+        let nonce = first.lineage.nonce.to_string();
+        ensure!((&told[0], &told[3], &told[4]) == (&"appended".to_owned(), &nonce, &seq.to_string()), "{told:?}");
+        let appended = node.publish(&a, fresh(text("ours"))).await?.position;
+        ensure!(appended == Position { seq: seq + 1, ..first }, "{appended:?}");
     }
     node.heard_all(&a).await
 }
