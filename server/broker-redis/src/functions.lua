@@ -389,6 +389,11 @@ local function read(keys, args)
         local moved = false
         for _, entry in ipairs(entries) do
             local offset = offset_of(entry)
+            if (last - offset) * step < 0 then
+                -- From here on they wait to be dropped.
+                give_tombs(last + step)
+                return answer
+            end
             if not give_tombs(offset) or not give(offset, entry[2][6], tonumber(entry[2][4])) then return answer end
             at, moved = at + step, true
         end

@@ -1,12 +1,11 @@
 //! Commands drawn at random, answered over Redis as in memory.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fanfare_core::ChannelKey;
 use fanfare_core::settings::History;
 use fanfare_engine::MemoryOptions;
 use fanfare_engine::broker::{Append, Page, Read, Remove, Start};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::super::{Form, channel, memory, over_redis, with_id};
@@ -19,34 +18,45 @@ enum Drawn {
     Remove { number: usize, all: bool, now_ms: u64 },
 }
 
-fn draw(chance: &mut StdRng, time_ms: u64) -> Drawn {
+/// What a channel keeps for a while: few messages, or as many as are dropped several at once.
+fn settings(chance: &mut StdRng) -> History {
+    if chance.random_bool(0.5) {
+        return History {
+            messages: chance.random_range(0..12),
+            bytes: chance.random_range(0..4_000),
+            ttl_ms: chance.random_range(1_000..60_000),
+        };
+    }
+    History {
+        messages: chance.random_range(16..100),
+        bytes: chance.random_range(4_000..60_000),
+        ttl_ms: chance.random_range(20_000..400_000),
+    }
+}
+
+fn draw(chance: &mut StdRng, history: History, time_ms: u64) -> Drawn {
     match chance.random_range(0..10) {
         0..6 => {
             let data = "x".repeat(chance.random_range(0..400));
             let id = chance.random_range(0..40).to_string();
-            let history = History {
-                messages: chance.random_range(0..12),
-                bytes: chance.random_range(0..4_000),
-                ttl_ms: chance.random_range(1_000..60_000),
-            };
             let idempotent = chance.random_bool(0.5);
             let append = Append { time_ms, history, idempotent, idempotency_ms: 20_000, ..with_id(&id, &data) };
             Drawn::Publish(Box::new(append))
         }
         6..9 => {
-            let number = chance.random_range(0..200);
+            let number = chance.random_range(0..600);
             let start = match chance.random_range(0..6) {
                 0 => Start::Top,
                 1 => Start::After(number),
                 2 => Start::Before(Some(number)),
                 3 => Start::Before(None),
-                4 => Start::Last(chance.random_range(0..20)),
-                _ => Start::Since(time_ms.saturating_sub(chance.random_range(0..70_000))),
+                4 => Start::Last(chance.random_range(0..100)),
+                _ => Start::Since(time_ms.saturating_sub(chance.random_range(0..200_000))),
             };
-            let (messages_max, bytes_max) = (chance.random_range(0..20), chance.random_range(0..4_000));
+            let (messages_max, bytes_max) = (chance.random_range(0..100), chance.random_range(0..20_000));
             Drawn::Read(Read { start, messages_max, bytes_max, now_ms: time_ms })
         }
-        _ => Drawn::Remove { number: chance.random_range(0..8), all: chance.random_bool(0.1), now_ms: time_ms },
+        _ => Drawn::Remove { number: chance.random_range(0..60), all: chance.random_bool(0.05), now_ms: time_ms },
     }
 }
 
@@ -64,7 +74,7 @@ async fn answered(form: &Form, key: &ChannelKey, drawn: &Drawn) -> Result<String
             format!("{top} {first} {:?}", shown.collect::<Vec<_>>())
         }
         Drawn::Remove { number, all, now_ms } => {
-            let bounds = Read { start: Start::Last(8), messages_max: 8, bytes_max: 1 << 20, now_ms: *now_ms };
+            let bounds = Read { start: Start::Last(100), messages_max: 100, bytes_max: 1 << 20, now_ms: *now_ms };
             let position = read(bounds).await?.messages.get(*number).map(|message| message.position);
             let remove = position.map_or(Remove::All, Remove::Message);
             let remove = if *all { Remove::All } else { remove };
@@ -83,11 +93,15 @@ async fn random_commands_are_answered_as_in_memory() -> Result<()> {
     for (form, key) in [&one, &other].into_iter().flat_map(|form| channels[..2].iter().map(move |key| (form, key))) {
         form.broker.attach(key).wait().await?;
     }
-    let mut time_ms = 10_000;
+    let (mut time_ms, mut kept) = (10_000, [History::default(); 4]);
     for step in 0..3_000 {
         time_ms += chance.random_range(0..2_000);
-        let key = channels.choose(&mut chance).context("some")?;
-        let drawn = draw(&mut chance, time_ms);
+        let number = chance.random_range(0..channels.len());
+        let key = &channels[number];
+        if step == 0 || chance.random_bool(0.02) {
+            kept[number] = settings(&mut chance);
+        }
+        let drawn = draw(&mut chance, kept[number], time_ms);
         let (left, right) = (answered(&one, key, &drawn).await?, answered(&other, key, &drawn).await?);
         ensure!(left == right, "seed {seed}, step {step}, {key:?}, {drawn:?}: {left} in memory, {right} over Redis");
     }
