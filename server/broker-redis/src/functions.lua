@@ -15,15 +15,17 @@ local lineage
 local OVERHEAD = 256
 local TRIM_MAX = 1000
 local DAY_MS = 86400000
--- How long the messages of a channel are kept beyond their age, and a channel without any counts as in use.
+-- How long the messages of a channel are kept beyond their age at least, and a channel without any counts as in use.
 local MARGIN_MS = 60000
 -- Channels that are over, looked at when room is asked for.
 local OVER_MAX = 100
 -- Messages too many that a channel may have until they are dropped together: nobody is given them.
 local SLACK_MAX = 32
+-- From so many bytes on a channel is charged by steps.
+local STEPS_FROM = 4096
 
 local function whole(number)
-    return string.format('%.0f', number)
+    return string.format('%d', number)
 end
 
 local function now_us()
@@ -44,9 +46,13 @@ local function first_entry(keys)
     return redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 1)[1]
 end
 
+local function lighten(meta, entry)
+    meta.b, meta.lighter = math.max(0, meta.b - tonumber(entry[2][4]) - OVERHEAD), true
+end
+
 local function drop(keys, meta, entry)
     redis.call('XDEL', keys[2], entry[1])
-    meta.b, meta.lighter = math.max(0, meta.b - tonumber(entry[2][4]) - OVERHEAD), true
+    lighten(meta, entry)
 end
 
 -- Drops the entries of terms that are no longer known by name.
@@ -63,29 +69,37 @@ local function outlive(key, ms)
     if redis.call('PEXPIRE', key, ms, 'NX') == 0 then redis.call('PEXPIRE', key, ms, 'GT') end
 end
 
+-- What is known of a channel: epoch, term, nonce and top; the bytes it keeps; where earlier terms ended; how long it keeps
+-- messages; when the next is expected by its rate; how many tombs there are; when it was last said to be in use; the oldest
+-- offset that is there and its time, 0 where that is not known; how many messages are given at most; what its app is
+-- charged for it. Packed, because fourteen fields of a hash cost more than all the rest.
+local function unpacked(packed)
+    local e, t, n, o, b, h, k, r, x, u, f, d, m, c = cmsgpack.unpack(packed)
+    return { e = e, t = t, n = n, o = o, b = b, h = h, k = k, r = r, x = x, u = u, f = f, d = d, m = m, c = c }
+end
+
+local function packed(meta)
+    return cmsgpack.pack(
+        meta.e, meta.t, meta.n, meta.o, meta.b, meta.h, meta.k, meta.r, meta.x, meta.u, meta.f, meta.d, meta.m, meta.c
+    )
+end
+
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
 local function open(keys, epoch)
     local lineage = lineage_now()
-    local known = redis.call('HMGET', keys[1], 'e', 't', 'n', 'o', 'b', 'h', 'k', 'r', 'x', 'u', 'f', 'd', 'm')
-    if not known[1] then
+    local packed = redis.call('GET', keys[1])
+    if not packed then
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
         local term = math.floor(now_us() / 1000)
         -- What its app was charged for it is given back when this is stored.
-        local was = tonumber(redis.call('HGET', keys[4], keys[1]) or 0)
+        local charged = tonumber(redis.call('HGET', keys[4], keys[1]) or 0)
         return {
-            e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, f = 1, d = 0, m = 0, was = was,
-            changed = true,
+            e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, f = 1, d = 0, m = 0,
+            c = charged, changed = true,
         }
     end
-    local meta = {
-        e = known[1], t = tonumber(known[2]), n = known[3], o = tonumber(known[4]), b = tonumber(known[5]),
-        h = known[6], k = tonumber(known[7]), r = tonumber(known[8]), x = tonumber(known[9]), u = tonumber(known[10]),
-        -- The oldest offset that is there, its time (0 where that is not known), and how many messages are given at most.
-        f = tonumber(known[11] or 1), d = tonumber(known[12] or 0), m = tonumber(known[13] or 0),
-        changed = false,
-    }
-    meta.was = meta.b
+    local meta = unpacked(packed)
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
         local ends = meta.h .. whole(meta.t) .. ':' .. meta.n .. ':' .. whole(meta.o) .. ';'
@@ -104,25 +118,30 @@ local function open(keys, epoch)
 end
 
 -- What knows the lineage lives longest. Of a channel that nothing was published to there is little to know.
-local function keep(keys, meta)
-    redis.call('PEXPIRE', keys[1], meta.o > 0 and meta.k + 2 * DAY_MS or DAY_MS / 8)
+local function lives_ms(meta)
+    return meta.o > 0 and meta.k + 2 * DAY_MS or DAY_MS / 8
 end
 
--- Stores what has changed. Numbers are handed over as they are: Redis prints whole ones below 2^53 exactly.
+-- An app is charged for a channel that keeps much by steps of a sixteenth, so that not every message is charged: a
+-- little too much, and never too little.
+local function charge(keys, meta)
+    if meta.b <= meta.c and meta.b >= STEPS_FROM and meta.b > meta.c - meta.c / 8 then return end
+    local now = meta.b
+    if now >= STEPS_FROM and (not meta.left or meta.left >= now + now / 16 - meta.c) then now = now + math.floor(now / 16) end
+    if now == meta.c then return end
+    redis.call('HINCRBY', keys[4], 'all', now - meta.c)
+    redis.call('HSET', keys[4], keys[1], now)
+    if meta.renewed or meta.c == 0 then outlive(keys[4], meta.k + 2 * DAY_MS) end
+    meta.c, meta.changed = now, true
+end
+
 local function store(keys, meta)
-    if meta.b ~= meta.was then
-        redis.call('HINCRBY', keys[4], 'all', meta.b - meta.was)
-        redis.call('HSET', keys[4], keys[1], meta.b)
-        outlive(keys[4], meta.k + 2 * DAY_MS)
-        meta.was = meta.b
-    end
+    charge(keys, meta)
     if meta.changed then
-        redis.call('HSET', keys[1], 'e', meta.e, 't', meta.t, 'n', meta.n, 'h', meta.h, 'k', meta.k, 'x', meta.x, 'u', meta.u,
-            'f', meta.f, 'd', meta.d, 'm', meta.m, 'o', meta.o, 'b', meta.b, 'r', meta.r)
+        redis.call('SET', keys[1], packed(meta), 'PX', lives_ms(meta))
     else
-        redis.call('HSET', keys[1], 'o', meta.o, 'b', meta.b, 'r', meta.r)
+        redis.call('SET', keys[1], packed(meta), 'KEEPTTL')
     end
-    keep(keys, meta)
 end
 
 -- The name that the entry of this offset has.
@@ -174,9 +193,16 @@ local function trim(keys, meta, now, messages, bytes, incoming)
         return
     end
     local extra = (incoming > 0) and 1 or 0
-    local entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 2), 1
+    -- As many as must go because of their number, and the one that stays.
+    local part = math.max(2, math.min(64, length + extra - messages + 1))
+    local entries, at, gone = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', part), 1, {}
+    local function go()
+        if #gone > 0 then redis.call('XDEL', keys[2], unpack(gone)) end
+        gone = {}
+    end
     for _ = 1, TRIM_MAX do
         if at > #entries and at > 1 then
+            go()
             entries, at = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 32), 1
         end
         local entry = entries[at]
@@ -195,17 +221,18 @@ local function trim(keys, meta, now, messages, bytes, incoming)
         if not offset
             or (time + meta.k > now and length + extra <= messages and meta.b + incoming <= bytes)
         then
-            return
+            return go()
         end
         if tomb then
             redis.call('ZREM', keys[3], tomb)
             meta.b, meta.x, meta.changed = math.max(0, meta.b - OVERHEAD), meta.x - 1, true
         else
-            drop(keys, meta, entry)
-            at = at + 1
+            gone[#gone + 1], at = entry[1], at + 1
+            lighten(meta, entry)
         end
         length = length - 1
     end
+    go()
     -- The rest goes with the next; where it begins is looked at then.
     meta.f, meta.d, meta.changed = meta.f + 1, 0, true
 end
@@ -218,11 +245,17 @@ local function forget_over(keys, now)
         redis.call('HINCRBY', keys[4], 'all', -bytes)
         redis.call('ZREM', keys[5], channel)
         -- Its meta may live on, and begins with nothing.
-        if redis.call('EXISTS', channel) == 1 then redis.call('HSET', channel, 'b', 0, 'u', 0) end
+        local known = redis.call('GET', channel)
+        if known then
+            local meta = unpacked(known)
+            meta.b, meta.u, meta.c = 0, 0, 0
+            redis.call('SET', channel, packed(meta), 'KEEPTTL')
+        end
     end
 end
 
--- Whether the app may have this channel in use; once a minute at most it is said until when.
+-- Whether the app may have this channel in use; twice a minute at most it is said until when, and what knows of it is
+-- kept as long.
 local function is_used(keys, meta, now, channels)
     if now - meta.u < MARGIN_MS / 2 then return true end
     if not redis.call('ZSCORE', keys[5], keys[1]) then
@@ -231,14 +264,16 @@ local function is_used(keys, meta, now, channels)
     end
     redis.call('ZADD', keys[5], now + meta.k + 2 * MARGIN_MS, keys[1])
     outlive(keys[5], meta.k + 2 * DAY_MS)
-    meta.u, meta.changed = now, true
+    meta.u, meta.renewed, meta.changed = now, true, true
     return true
 end
 
 -- Whether the app may keep so many bytes more.
 local function has_room(keys, meta, now, incoming, bytes)
+    if meta.b + incoming <= meta.c then return true end
     local function fits()
-        return tonumber(redis.call('HGET', keys[4], 'all') or 0) + meta.b - meta.was + incoming <= bytes
+        meta.left = bytes - tonumber(redis.call('HGET', keys[4], 'all') or 0)
+        return meta.b + incoming - meta.c <= meta.left
     end
     if fits() then return true end
     forget_over(keys, now)
@@ -301,7 +336,7 @@ local function pub(keys, args)
         end
         if meta.b == 0 then meta.f, meta.d, meta.changed = meta.o + 1, now, true end
         redis.call('XADD', keys[2], term .. '-' .. offset, 't', args[2], 'w', args[7], 'd', args[10])
-        redis.call('PEXPIRE', keys[2], meta.k + MARGIN_MS)
+        if meta.renewed or meta.b == 0 then redis.call('PEXPIRE', keys[2], meta.k + 2 * MARGIN_MS) end
         meta.b = meta.b + weight + OVERHEAD
     elseif meta.b > 0 then
         drop_all(keys, meta)
@@ -328,7 +363,11 @@ local function read(keys, args)
         trim(keys, meta, now, math.huge, math.huge, 0)
     end
     local first = first_given(meta)
-    if meta.changed or meta.lighter then store(keys, meta) else keep(keys, meta) end
+    if meta.changed or meta.lighter then
+        store(keys, meta)
+    else
+        redis.call('PEXPIRE', keys[1], lives_ms(meta))
+    end
     local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first), meta.h }
     local at, last, step
     if start == 'top' or first > meta.o or count < 1 then

@@ -1,7 +1,7 @@
 //! Names in Redis: all of a channel's are in one slot, and no two channels' ever meet.
 //!
 //! ```text
-//! {p17}m:app_01…:room:9     what is known of the channel     {p17}c:app_01…:room:9   where its messages are told
+//! {p17}k:app_01…:room:9     what is known of the channel     {p17}c:app_01…:room:9   where its messages are told
 //! {p17}s:app_01…:room:9     its messages                     {p17}x:app_01…:room:9   tombs of deleted messages
 //! {p17}i:app_01…:room:9:<32 hex digits>                      an id that may come again
 //! {p17}w:app_01…:room:9     who is present                   {p17}d:app_01…:room:9   where its changes are told
@@ -86,7 +86,7 @@ impl Names {
     /// What is known of the channel, its messages, and the tombs of those that were deleted; then what its app holds.
     pub(crate) fn log(&self) -> [String; 5] {
         let Self { app, .. } = self;
-        [self.of('m'), self.of('s'), self.of('x'), format!("b:{app}"), format!("u:{app}")]
+        [self.of('k'), self.of('s'), self.of('x'), format!("b:{app}"), format!("u:{app}")]
     }
 
     /// Where its messages are told.

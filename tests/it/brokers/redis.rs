@@ -292,8 +292,8 @@ async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<
         cmd("FUNCTION").arg("LOAD").arg(source.join("\n").replace("VERSION", "other")).query_async(&mut admin).await?;
     let keys: Vec<String> = cmd("KEYS").arg("*").query_async(&mut admin).await?;
     let named = |kind: &str| keys.iter().find(|key| key.contains(kind)).context("a key of the channel");
-    let meta = named("}m:")?;
-    let (tag, rest) = meta.split_once("m:").context("a name")?;
+    let meta = named("}k:")?;
+    let (tag, rest) = meta.split_once("k:").context("a name")?;
     let log =
         [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}"), named("b:")?.clone(), named("u:")?.clone()];
     let entry: Vec<(String, Vec<Vec<u8>>)> =

@@ -85,7 +85,7 @@ async fn a_channel_that_redis_forgot_is_charged_anew_and_no_more() -> Result<()>
         node.publish(&a, fresh(text(&"x".repeat(length)))).await?;
         let held: u64 = cmd("HGET").arg(&bytes).arg("all").query_async(&mut admin).await?;
         ensure!(held == charged, "{held} for {length}");
-        let meta: Vec<String> = cmd("KEYS").arg("*m:*:a").query_async(&mut admin).await?;
+        let meta: Vec<String> = cmd("KEYS").arg("*k:*:a").query_async(&mut admin).await?;
         let gone: u64 = cmd("DEL").arg(&meta).query_async(&mut admin).await?;
         ensure!(gone == 1, "{meta:?}");
     }
