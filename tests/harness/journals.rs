@@ -49,7 +49,14 @@ impl Journals {
                 let lineage = ok["lineage"].as_str().context("an acknowledgement has a lineage")?.to_owned();
                 let to = Position { lineage, seq: ok["seq"].as_u64().context("an acknowledgement has a seq")? };
                 match (asked, ok["recovered"].as_bool()) {
-                    (Some(from), Some(true)) => Seen::Recovered { from, to },
+                    (Some(from), Some(true)) => {
+                        let same = Position { lineage: to.lineage.clone(), ..from.clone() };
+                        if same != from {
+                            // The log goes on under another lineage, and what is missing stands in that.
+                            self.of(channel).push(Seen::Continued { from, to: same.clone() });
+                        }
+                        Seen::Recovered { from: same, to }
+                    }
                     (Some(from), Some(false)) => Seen::NotRecovered { from, to, reason: reason(ok)? },
                     _ => Seen::Subscribed(to),
                 }
@@ -78,7 +85,8 @@ impl Journals {
                 let lineage = recovery["lineage"].as_str().context("a recovery has a lineage")?.to_owned();
                 let seq = recovery["seq"].as_u64().context("a recovery has a seq")?;
                 let channel = channel(recovery)?;
-                self.of(&channel).push(Seen::Subscribed(Position { lineage, seq }));
+                let from = self.by_channel.get(&channel).and_then(Journal::position).context("it was subscribed")?;
+                self.of(&channel).push(Seen::Continued { from, to: Position { lineage, seq } });
                 return Ok(());
             }
             let position =

@@ -4,6 +4,7 @@ mod bombs;
 mod brokers;
 mod carried;
 mod changes;
+mod chaos;
 mod connections;
 mod control;
 mod fairness;

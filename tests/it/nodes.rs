@@ -25,10 +25,10 @@ use crate::recovery::{keep, position, printed, publish, read_to};
 const TOLD_WITHIN: Duration = Duration::from_secs(3 + 2);
 
 /// A platform of several nodes.
-struct Nodes {
-    redis: Redis,
+pub(crate) struct Nodes {
+    pub(crate) redis: Redis,
     database: Database,
-    all: Vec<Server>,
+    pub(crate) all: Vec<Server>,
 }
 
 impl Nodes {
@@ -36,7 +36,7 @@ impl Nodes {
         Self::over(Redis::start().await?, count).await
     }
 
-    async fn over(redis: Redis, count: usize) -> Result<Self> {
+    pub(crate) async fn over(redis: Redis, count: usize) -> Result<Self> {
         let database = database().await?;
         let mut nodes = Self { redis, database, all: Vec::new() };
         for _ in 0..count {
@@ -57,7 +57,7 @@ impl Nodes {
     }
 
     /// Somebody who signed up at the first node, as every node knows them.
-    async fn sign_up(&self) -> Result<Vec<Owner>> {
+    pub(crate) async fn sign_up(&self) -> Result<Vec<Owner>> {
         let owner = self.all[0].sign_up().await?;
         let everywhere: Vec<Owner> = self.all.iter().map(|node| owner.at(node)).collect();
         for (node, owner) in self.all.iter().zip(&everywhere) {

@@ -124,6 +124,13 @@ pub enum Seen {
         /// The fence.
         to: Position,
     },
+    /// Told that the log goes on under another lineage, with everything up to here.
+    Continued {
+        /// The last message the client had.
+        from: Position,
+        /// The same message under the lineage it goes on in.
+        to: Position,
+    },
     /// Told that messages are missing; goes on after `to`.
     NotRecovered {
         /// The last message the client had.
@@ -170,7 +177,7 @@ impl Journal {
         self.seen.iter().fold(None, |last: Option<Position>, seen| match seen {
             Seen::Subscribed(at) => Some(at.clone()),
             Seen::Recovered { from, .. } => Some(from.clone()),
-            Seen::NotRecovered { to, .. } => Some(to.clone()),
+            Seen::NotRecovered { to, .. } | Seen::Continued { to, .. } => Some(to.clone()),
             Seen::Message { seq, .. } => last.map(|last| Position { seq: *seq, ..last }),
             Seen::Ended => last,
         })
@@ -234,7 +241,8 @@ impl Ledger {
 #[derive(Debug, Default)]
 struct Log {
     entries: HashMap<Position, Payload>,
-    ids: HashMap<String, Position>,
+    /// Where each id stands, once for each lineage.
+    ids: HashMap<String, Vec<Position>>,
     nacked: HashSet<Payload>,
 }
 

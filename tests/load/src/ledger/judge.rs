@@ -85,12 +85,14 @@ pub(super) fn judge(ledger: &Ledger, journals: &[Journal]) -> Result<Summary, Ve
     let mut logs = logs_of(ledger, &mut violations);
     let known: HashSet<_> =
         ledger.publishes.iter().map(|publish| (publish.channel.as_str(), publish.payload)).collect();
-    let mut delivered = 0;
+    let (mut delivered, mut moves) = (0, HashSet::new());
     for journal in journals {
         let facts = ledger.facts.get(&journal.channel).map_or(&[][..], Vec::as_slice);
         let log = logs.entry(journal.channel.clone()).or_default();
-        delivered += Court { journal, facts, log, known: &known, violations: &mut violations }.follow();
+        delivered +=
+            Court { journal, facts, log, known: &known, violations: &mut violations, moves: &mut moves }.follow();
     }
+    moved(&logs, &moves, &mut violations);
     let acked = ledger.publishes.iter().filter(|publish| matches!(publish.outcome, Outcome::Acked(_))).count();
     if violations.is_empty() { Ok(Summary { acked, delivered }) } else { Err(violations) }
 }
@@ -158,6 +160,42 @@ struct Court<'a> {
     log: &'a mut Log,
     known: &'a HashSet<(&'a str, Payload)>,
     violations: &'a mut Vec<Violation>,
+    moves: &'a mut HashSet<Move>,
+}
+
+/// Somebody was told that what stands up to `from` stands there under another lineage too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Move {
+    channel: String,
+    who: String,
+    from: Position,
+    to: Position,
+}
+
+/// What is known of both lineages must be the same up to where one was left for the other.
+fn moved(logs: &HashMap<String, Log>, moves: &HashSet<Move>, violations: &mut Vec<Violation>) {
+    for Move { channel, who, from, to } in moves {
+        let Some(log) = logs.get(channel) else { continue };
+        for places in log.ids.values() {
+            let of = |lineage: &str| places.iter().find(|place| place.lineage == lineage);
+            if let (Some(first), Some(second)) = (of(&from.lineage), of(&to.lineage))
+                && first.seq <= from.seq
+                && first.seq != second.seq
+            {
+                let breach = Breach::Twice { first: first.clone(), second: second.clone() };
+                violations.push(Violation { channel: channel.clone(), who: who.clone(), breach });
+            }
+        }
+        for seq in 1..=from.seq {
+            let at = |lineage: &str| log.entries.get(&Position { lineage: lineage.to_owned(), seq });
+            if let (Some(before), Some(after)) = (at(&from.lineage), at(&to.lineage))
+                && before != after
+            {
+                let breach = Breach::Differs(Position { lineage: to.lineage.clone(), seq });
+                violations.push(Violation { channel: channel.clone(), who: who.clone(), breach });
+            }
+        }
+    }
 }
 
 impl Court<'_> {
@@ -173,6 +211,15 @@ impl Court<'_> {
                         self.breach(Breach::Unjustified { from: from.clone(), to: to.clone(), reason: None });
                     }
                     at = Some(from.clone());
+                }
+                Seen::Continued { from, to } => {
+                    if from.seq != to.seq {
+                        self.breach(Breach::Unjustified { from: from.clone(), to: to.clone(), reason: None });
+                    }
+                    let Journal { channel, subscriber: who, .. } = self.journal;
+                    let (channel, who, from, to_there) = (channel.clone(), who.clone(), from.clone(), to.clone());
+                    self.moves.insert(Move { channel, who, from, to: to_there });
+                    at = Some(to.clone());
                 }
                 Seen::NotRecovered { from, to, reason } => {
                     if !is_justified(self.facts, from, *reason) {
@@ -214,9 +261,12 @@ impl Court<'_> {
         if *self.log.entries.entry(at.clone()).or_insert(payload) != payload {
             return self.breach(Breach::Differs(at));
         }
-        let first = self.log.ids.entry(id.to_owned()).or_insert_with(|| at.clone()).clone();
-        if first != at {
-            self.breach(Breach::Twice { first, second: at });
+        // Under each lineage an id stands at one place; whether two lineages have it at the same is judged at the end.
+        let places = self.log.ids.entry(id.to_owned()).or_default();
+        match places.iter().find(|place| place.lineage == at.lineage).cloned() {
+            Some(first) if first != at => self.breach(Breach::Twice { first, second: at }),
+            Some(_) => {}
+            None => places.push(at),
         }
     }
 

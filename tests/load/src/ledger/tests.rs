@@ -166,3 +166,24 @@ fn the_place_to_resume_from_is_the_last_one_seen() {
     assert_eq!(Position::parse("k3.Zx.13"), Some(Position { lineage: "k3.Zx".into(), seq: 13 }));
     assert_eq!(Position::parse("13"), None);
 }
+
+#[test]
+fn a_log_that_goes_on_under_another_lineage_is_the_same_up_to_there() {
+    let there = |seq| Position { lineage: "bbbb".into(), seq };
+    let goes_on = |to: u64| {
+        let seen = [Seen::Subscribed(at(8)), message(9), message(10), Seen::Continued { from: at(10), to: there(to) }];
+        journal(seen.into_iter().chain([message(to + 1)]))
+    };
+    let reads_all = journal([Seen::Subscribed(there(8))].into_iter().chain((9..=11).map(message)));
+    let mut ledger = ledger();
+    ledger.publish(Publish { outcome: Outcome::Acked(there(11)), ..publish(11) });
+    let clean = ledger.check_settled(&[goes_on(10), reads_all]);
+    assert_eq!(clean, Ok(Summary { acked: 11, delivered: 6 }));
+    // What was acknowledged at 9 is not what stands there now, which nobody was told.
+    let other = Seen::Message { seq: 9, id: "msg_11".into(), payload: Payload::of(&11_u64.to_be_bytes()) };
+    let rewound = journal([Seen::Subscribed(there(8)), other]);
+    let violations = ledger.check(&[goes_on(10), rewound]).expect_err("nothing was found");
+    assert!(violations.iter().any(|one| matches!(one.breach, Breach::Differs(_))), "{violations:?}");
+    let violations = ledger.check(&[goes_on(9)]).expect_err("nothing was found");
+    assert!(violations.iter().any(|one| matches!(one.breach, Breach::Unjustified { .. })), "{violations:?}");
+}
