@@ -22,7 +22,7 @@ use redis::cmd;
 use tokio::time::Instant;
 
 use super::nodes::Nodes;
-use load::{Load, Scale};
+use load::{Load, Report, Scale};
 
 /// How long publishers publish, unless `FANFARE_CHAOS_SECONDS` says.
 const SECONDS: u64 = 12;
@@ -58,12 +58,17 @@ async fn under_load(
         judged.ledger.fact(channel, Fact::LineageEnded(lineage));
     }
     let report = judged.judge()?;
-    println!("{fault}: {report}");
+    told(fault, &report);
     // A load that stood still proves nothing.
     ensure!(report.acked > scale.publishes(seconds) / 4, "{fault}: {report}");
     ensure!(costs == Costs::Nothing || report.not_recovered > 0, "{fault}: nobody was told of what was lost: {report}");
     ensure!(costs == Costs::Lineages || report.not_recovered == 0, "{fault}: {report}");
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was seen is what `cargo xtask chaos` keeps")]
+fn told(fault: &str, report: &Report) {
+    println!("{fault}: {report}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a fault lasts is what it is")]

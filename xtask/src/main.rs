@@ -5,6 +5,7 @@
 //! crate stands before the first sign of life of every other command.
 
 mod bench;
+mod chaos;
 mod command;
 mod dash;
 mod install;
@@ -41,6 +42,8 @@ enum Command {
     Openapi,
     /// Measure the server against the floor program; everything after it goes to the load generator.
     Bench(bench::Options),
+    /// Put faults under load, by their numbers; results are kept for each commit in target/chaos.
+    Chaos(chaos::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Sdk => sdk::run(),
         Command::Openapi => openapi::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
