@@ -76,7 +76,7 @@ async fn lasts(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_a_node_is_killed() -> Result<()> {
     under_load("F1", Redis::start().await?, Costs::Nothing, async |nodes, span| {
         nodes.all[0].kill()?;
@@ -86,7 +86,7 @@ async fn f01_a_node_is_killed() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f02_a_node_is_stopped() -> Result<()> {
     under_load("F2", Redis::start().await?, Costs::Nothing, async |nodes, _| {
         nodes.all[0].stop().await?;
@@ -95,7 +95,7 @@ async fn f02_a_node_is_stopped() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f03_a_node_stands_still() -> Result<()> {
     under_load("F3", Redis::start().await?, Costs::Nothing, async |nodes, span| {
         nodes.all[0].platform().signal("STOP")?;
@@ -105,7 +105,7 @@ async fn f03_a_node_stands_still() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f05_a_redis_that_keeps_everything_is_killed() -> Result<()> {
     let redis = Redis::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]).await?;
     under_load("F5", redis, Costs::Nothing, async |nodes, _| {
@@ -117,7 +117,7 @@ async fn f05_a_redis_that_keeps_everything_is_killed() -> Result<()> {
 }
 
 /// The stock persistence: what was published after the last snapshot is gone.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f06_a_redis_is_rewound() -> Result<()> {
     let redis = Redis::start_with(&["--save", "3600 1", "--appendonly", "no"]).await?;
     under_load("F6", redis, Costs::Lineages, async |nodes, span| {
@@ -130,7 +130,7 @@ async fn f06_a_redis_is_rewound() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f07_a_redis_that_keeps_nothing_is_killed() -> Result<()> {
     under_load("F7", Redis::start().await?, Costs::Lineages, async |nodes, _| {
         nodes.redis.kill()?;
@@ -140,7 +140,7 @@ async fn f07_a_redis_that_keeps_nothing_is_killed() -> Result<()> {
 }
 
 /// One node loses Redis, and nobody is told: a cable that was pulled.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f10_the_road_from_one_node_to_redis_is_silent() -> Result<()> {
     under_load("F10", Redis::start().await?, Costs::Nothing, async |nodes, span| {
         let proxy = Proxy::to_unix(nodes.redis.socket()).await?;
@@ -159,7 +159,7 @@ async fn f10_the_road_from_one_node_to_redis_is_silent() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f18_subscriptions_are_cut_again_and_again() -> Result<()> {
     under_load("F18", Redis::start().await?, Costs::Nothing, async |nodes, span| {
         let mut admin = nodes.redis.connection().await?;
@@ -173,7 +173,7 @@ async fn f18_subscriptions_are_cut_again_and_again() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f21_redis_stands_still_again_and_again() -> Result<()> {
     under_load("F21", Redis::start().await?, Costs::Nothing, async |nodes, _| {
         for _ in 0..3 {
@@ -188,7 +188,7 @@ async fn f21_redis_stands_still_again_and_again() -> Result<()> {
 }
 
 /// All nodes are replaced, one after the other.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f39_nodes_are_replaced_one_by_one() -> Result<()> {
     under_load("F39", Redis::start().await?, Costs::Nothing, async |nodes, _| {
         for node in &mut nodes.all {

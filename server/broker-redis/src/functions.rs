@@ -2,8 +2,10 @@
 //! those of another, and several work side by side on the same data.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisResult, ToRedisArgs, cmd};
+use redis::{Client, Cmd, RedisResult, ToRedisArgs, cmd};
 use sha2::{Digest as _, Sha256};
+
+use crate::lane;
 
 /// Logs, and who is present: one library, because both go by one lineage.
 const SOURCE: &str = concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"));
@@ -12,6 +14,8 @@ const SOURCE: &str = concat!(include_str!("functions.lua"), "\n", include_str!("
 #[derive(Debug)]
 pub(crate) struct Functions {
     source: String,
+    /// Who may load the library, where nodes may not.
+    loader: Option<Client>,
     publish: String,
     read: String,
     delete: String,
@@ -25,12 +29,13 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(loader: Option<Client>) -> Self {
         let digest = Sha256::digest(SOURCE);
         let version = format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
         let name = |what: &str| format!("ff_{what}_{version}");
         Self {
             source: SOURCE.replace("VERSION", &version),
+            loader,
             publish: name("pub"),
             read: name("read"),
             delete: name("del"),
@@ -44,8 +49,16 @@ impl Functions {
         }
     }
 
-    /// Loads the library where it is not there. It is never replaced: its name says what it is.
+    /// Loads the library where it is not there, over a connection of the loader's where there is one. It is never replaced: its name says what it is.
     pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut own;
+        let connection = match &self.loader {
+            Some(loader) => {
+                own = lane::connected(loader, |_| Ok::<(), ()>(())).await?;
+                &mut own
+            }
+            None => connection,
+        };
         let loaded: RedisResult<()> = cmd("FUNCTION").arg("LOAD").arg(&self.source).query_async(connection).await;
         match loaded {
             Err(error) if error.to_string().contains("already exists") => Ok(()),

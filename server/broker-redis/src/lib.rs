@@ -67,6 +67,8 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(5);
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
     pub url: String,
+    /// The same Redis for another user, who loads the functions where that of `url` may not: for it alone.
+    pub loader_url: Option<String>,
     /// Says which partition a channel is in: the same on every node.
     pub partitions: PartitionKey,
     /// Time.
@@ -81,7 +83,7 @@ pub struct RedisOptions {
 
 impl std::fmt::Debug for RedisOptions {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The URL may hold a password.
+        // The URLs may hold passwords.
         out.debug_struct("RedisOptions").finish_non_exhaustive()
     }
 }
@@ -163,12 +165,13 @@ impl RedisBroker {
     /// # Errors
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
-        let RedisOptions { url, partitions, clock, chance, tasks, stop } = options;
+        let RedisOptions { url, loader_url, partitions, clock, chance, tasks, stop } = options;
         let client = probe::client(&url)?;
+        let loader = loader_url.as_deref().map(probe::client).transpose()?;
         if probe::look(&client).await?.is_none() {
             warn!("Redis does not answer yet; it is looked for in the background");
         }
-        let functions = Arc::new(Functions::new());
+        let functions = Arc::new(Functions::new(loader));
         let reach = Arc::<Reach>::default();
         let lane = |batch| {
             let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions), Arc::clone(&reach), batch);
@@ -189,7 +192,8 @@ impl RedisBroker {
         let (changes, asked) = mpsc::channel(CHANGES_MAX);
         let own = format!("{{p0}}h:{:032x}", reader.chance.next::<u128>()).into();
         let asks = Asks { changes, anew: Arc::default() };
-        let presence = RedisPresence::new(Arc::clone(&reader), Arc::clone(&lanes), asks.clone(), tasks.clone());
+        let ends = (tasks.clone(), stop.clone());
+        let presence = RedisPresence::new(Arc::clone(&reader), Arc::clone(&lanes), asks.clone(), ends);
         Ok(Arc::new(Self {
             reader,
             lanes,

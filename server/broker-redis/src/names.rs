@@ -7,8 +7,8 @@
 //! {p17}w:app_01…:room:9     who is present                   {p17}d:app_01…:room:9   where its changes are told
 //! {p17}o:app_01…:room:9     their order                      {p17}v:app_01…:room:9   the version of that
 //!
-//! b:app_01…                 bytes of the app's channels      u:app_01…               until when they are in use
-//! q:app_01…                 bytes of the app's members
+//! {p0}b:app_01…             bytes of the app's channels      {p0}u:app_01…           until when they are in use
+//! {p0}q:app_01…             bytes of the app's members
 //!
 //! {p0}n    nodes             {p0}l    leases of nodes         {p0}g    leases that ended
 //! {p0}e    who leaves by itself, and when                     {p0}r:<lease>   who holds it
@@ -67,7 +67,7 @@ pub(crate) fn is_seen(told: &[u8]) -> bool {
 
 /// What the members of an app weigh.
 pub(crate) fn members(app: AppId) -> String {
-    format!("q:{app}")
+    format!("{{p0}}q:{app}")
 }
 
 /// The names of one channel.
@@ -86,7 +86,7 @@ impl Names {
     /// What is known of the channel, its messages, and the tombs of those that were deleted; then what its app holds.
     pub(crate) fn log(&self) -> [String; 5] {
         let Self { app, .. } = self;
-        [self.of('k'), self.of('s'), self.of('x'), format!("b:{app}"), format!("u:{app}")]
+        [self.of('k'), self.of('s'), self.of('x'), format!("{{p0}}b:{app}"), format!("{{p0}}u:{app}")]
     }
 
     /// Where its messages are told.

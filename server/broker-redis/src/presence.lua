@@ -18,7 +18,7 @@ local TAKEN_MAX = 200
 
 local function room_of(key)
     local tag, rest, app = string.match(key, '^({p%d+})w:(([^:]+):.*)$')
-    return { key = key, meta = tag .. 'v:' .. rest, order = tag .. 'o:' .. rest, told = tag .. 'd:' .. rest, app = 'q:' .. app }
+    return { key = key, meta = tag .. 'v:' .. rest, order = tag .. 'o:' .. rest, told = tag .. 'd:' .. rest, app = '{p0}q:' .. app }
 end
 
 local function holders(lease)

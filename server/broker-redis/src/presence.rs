@@ -25,6 +25,7 @@ use fanfare_engine::Pending;
 use fanfare_engine::presence::{Generation, Hear, How, Page, Placed, Presence, PresenceError, Put, Read};
 use redis::{Cmd, Value};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -61,6 +62,7 @@ struct Inner {
     entering: AtomicBool,
     found_behind: AtomicU64,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// What a put is measured against.
@@ -86,11 +88,11 @@ impl Bounds {
 }
 
 impl RedisPresence {
-    pub(crate) fn new(reader: Arc<Reader>, lanes: Arc<Lanes>, asks: Asks, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(reader: Arc<Reader>, lanes: Arc<Lanes>, asks: Asks, (tasks, stop): (TaskTracker, CancellationToken)) -> Self {
         let own = Own::new(fresh_lease(&reader));
         let (ear, entering) = (OnceLock::new(), AtomicBool::new(false));
         let (rooms, found_behind) = (Rooms::default(), AtomicU64::new(0));
-        Self(Arc::new(Inner { reader, lanes, asks, rooms, own, ear, entering, found_behind, tasks }))
+        Self(Arc::new(Inner { reader, lanes, asks, rooms, own, ear, entering, found_behind, tasks, stop }))
     }
 
     /// Channels whose presence is heard.
@@ -244,8 +246,9 @@ impl Inner {
     fn settle_later(self: &Arc<Self>, spell: Spell) {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            settled().await;
-            inner.settle(spell);
+            if inner.stop.run_until_cancelled(settled()).await.is_some() {
+                inner.settle(spell);
+            }
         });
     }
 

@@ -1,8 +1,8 @@
 //! The configuration: a TOML file, then the environment over it, unknown names refused.
 //!
-//! `FANFARE_<KEY>` sets a key of the top, `FANFARE_<SECTION>__<KEY>` one of a section; `DATABASE_URL`
-//! and `REDIS_URL` are taken without a prefix because everybody sets them so. `config/default.toml` is the commented whole that `fanfare config` prints;
-//! a test holds it equal to the defaults in here.
+//! `FANFARE_<KEY>` sets a key of the top, `FANFARE_<SECTION>__<KEY>` one of a section; `DATABASE_URL`, `REDIS_URL` and
+//! `REDIS_LOADER_URL` are taken without a prefix because everybody sets them so. `config/default.toml` is the commented
+//! whole that `fanfare config` prints; a test holds it equal to the defaults in here.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) database_url: Option<Secret>,
     /// A Redis in which messages are kept, and through which nodes hear each other's.
     pub(crate) redis_url: Option<Secret>,
+    /// The same Redis as a user who may load functions, where that of `redis_url` may not.
+    pub(crate) redis_loader_url: Option<Secret>,
     /// 32 bytes in base64 that seal secrets in Postgres.
     pub(crate) master_key: Option<Secret>,
     /// The one before, while a rotation is under way.
@@ -314,7 +316,7 @@ impl Options {
         let options = Env::prefixed("FANFARE_")
             .filter(move |name| taken(name.as_str()) && !is_service_link(name.as_str()))
             .split("__");
-        figment = figment.merge(options).merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL"]));
+        figment = figment.merge(options).merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL", "REDIS_LOADER_URL"]));
         figment.extract().map_err(|error| explain(error, file))
     }
 

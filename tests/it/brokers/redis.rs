@@ -3,6 +3,7 @@
 mod charges;
 mod drawn;
 mod presence;
+mod rights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 fn options(url: &str, stop: &CancellationToken) -> RedisOptions {
     RedisOptions {
         url: url.to_owned(),
+        loader_url: None,
         partitions: PartitionKey::new([7; 32]),
         clock: Arc::new(SystemClock::default()),
         chance: Chance::new(None),
@@ -60,11 +62,15 @@ impl Node {
 
     async fn start_at(url: &str) -> Result<Self> {
         let stop = CancellationToken::new();
-        let (broker, ear) = (RedisBroker::start(options(url, &stop)).await?, Arc::new(Ear::default()));
+        Ok(Self::over(RedisBroker::start(options(url, &stop)).await?, stop))
+    }
+
+    fn over(broker: Arc<RedisBroker>, stop: CancellationToken) -> Self {
+        let ear = Arc::new(Ear::default());
         let watching = Arc::new(Watching::default());
         broker.presence().tell(Arc::clone(&watching) as Arc<dyn Hear>);
         broker.deliver_to(Arc::clone(&ear) as Arc<dyn Deliver>);
-        Ok(Self { broker, ear, watching, _ends: stop.drop_guard() })
+        Self { broker, ear, watching, _ends: stop.drop_guard() }
     }
 
     pub(super) fn presence(&self) -> Arc<dyn Presence> {
@@ -295,7 +301,7 @@ async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<
     let meta = named("}k:")?;
     let (tag, rest) = meta.split_once("k:").context("a name")?;
     let log =
-        [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}"), named("b:")?.clone(), named("u:")?.clone()];
+        [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}"), named("}b:")?.clone(), named("}u:")?.clone()];
     let entry: Vec<(String, Vec<Vec<u8>>)> =
         cmd("XRANGE").arg(&log[1]).arg("-").arg("+").query_async(&mut admin).await?;
     for round in 0..20_u64 {

@@ -129,6 +129,7 @@ impl DataPlane<'_> {
             .context("the snapshot is of a version that knew no Redis: start once while Postgres can be reached")?;
         let options = RedisOptions {
             url: url.expose().to_owned(),
+            loader_url: self.options.redis_loader_url.as_ref().map(|url| url.expose().to_owned()),
             partitions,
             clock: Arc::clone(self.clock) as Arc<dyn Clock>,
             chance: Chance::new(None),

@@ -18,7 +18,7 @@ async fn what_an_app_holds_is_counted_and_given_back() -> Result<()> {
     let mut admin = redis.connection().await?;
     let app = fanfare_core::id::AppId::new(1, 0);
     let mut held = async || -> Result<u64> {
-        let held: Option<u64> = cmd("HGET").arg(format!("b:{app}")).arg("all").query_async(&mut admin).await?;
+        let held: Option<u64> = cmd("HGET").arg(format!("{{p0}}b:{app}")).arg("all").query_async(&mut admin).await?;
         Ok(held.unwrap_or(0))
     };
     let channels: Vec<_> = (0..10).map(|number| channel(1, &format!("room:{number}"))).collect();
@@ -55,18 +55,18 @@ async fn what_an_app_holds_is_counted_and_given_back() -> Result<()> {
     let more = channel(1, "another");
     ensure!(node.publish(&more, another.clone()).await == Err(BrokerError::AppChannels { max: 10 }));
     let mut admin = redis.connection().await?;
-    let used: Vec<String> = cmd("ZRANGE").arg(format!("u:{app}")).arg(0).arg(-1).query_async(&mut admin).await?;
+    let used: Vec<String> = cmd("ZRANGE").arg(format!("{{p0}}u:{app}")).arg(0).arg(-1).query_async(&mut admin).await?;
     ensure!(used.len() == 10, "{used:?}");
     for one in &used {
         // As if the time had come.
-        let _changed: i64 = cmd("ZADD").arg(format!("u:{app}")).arg(1).arg(one).query_async(&mut admin).await?;
+        let _changed: i64 = cmd("ZADD").arg(format!("{{p0}}u:{app}")).arg(1).arg(one).query_async(&mut admin).await?;
     }
     node.publish(&more, another).await?;
     let left: (u64, u64) = redis::pipe()
         .cmd("ZCARD")
-        .arg(format!("u:{app}"))
+        .arg(format!("{{p0}}u:{app}"))
         .cmd("HLEN")
-        .arg(format!("b:{app}"))
+        .arg(format!("{{p0}}b:{app}"))
         .query_async(&mut admin)
         .await?;
     ensure!(left == (1, 2), "one channel, and the sum: {left:?}");
@@ -80,7 +80,7 @@ async fn a_channel_that_redis_forgot_is_charged_anew_and_no_more() -> Result<()>
     let node = Node::start(&redis).await?;
     let mut admin = redis.connection().await?;
     let (app, a) = (fanfare_core::id::AppId::new(1, 0), channel(1, "a"));
-    let [bytes, used] = [format!("b:{app}"), format!("u:{app}")];
+    let [bytes, used] = [format!("{{p0}}b:{app}"), format!("{{p0}}u:{app}")];
     for (length, charged) in [(98, 356), (8, 266)] {
         node.publish(&a, fresh(text(&"x".repeat(length)))).await?;
         let held: u64 = cmd("HGET").arg(&bytes).arg("all").query_async(&mut admin).await?;

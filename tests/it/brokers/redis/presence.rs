@@ -42,7 +42,7 @@ impl Node {
     }
 
     /// Waits until these are there, and no others.
-    async fn sees(&self, channel: &ChannelKey, expected: &[MemberId]) -> Result<()> {
+    pub(super) async fn sees(&self, channel: &ChannelKey, expected: &[MemberId]) -> Result<()> {
         eventually("they are there", async || {
             let there = self.ids(channel).await;
             Ok(there.is_ok_and(|there| there == expected).then_some(()))
