@@ -88,7 +88,12 @@ impl Bounds {
 }
 
 impl RedisPresence {
-    pub(crate) fn new(reader: Arc<Reader>, lanes: Arc<Lanes>, asks: Asks, (tasks, stop): (TaskTracker, CancellationToken)) -> Self {
+    pub(crate) fn new(
+        reader: Arc<Reader>,
+        lanes: Arc<Lanes>,
+        asks: Asks,
+        (tasks, stop): (TaskTracker, CancellationToken),
+    ) -> Self {
         let own = Own::new(fresh_lease(&reader));
         let (ear, entering) = (OnceLock::new(), AtomicBool::new(false));
         let (rooms, found_behind) = (Rooms::default(), AtomicU64::new(0));

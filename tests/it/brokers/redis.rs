@@ -300,8 +300,13 @@ async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<
     let named = |kind: &str| keys.iter().find(|key| key.contains(kind)).context("a key of the channel");
     let meta = named("}k:")?;
     let (tag, rest) = meta.split_once("k:").context("a name")?;
-    let log =
-        [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}"), named("}b:")?.clone(), named("}u:")?.clone()];
+    let log = [
+        meta.clone(),
+        format!("{tag}s:{rest}"),
+        format!("{tag}x:{rest}"),
+        named("}b:")?.clone(),
+        named("}u:")?.clone(),
+    ];
     let entry: Vec<(String, Vec<Vec<u8>>)> =
         cmd("XRANGE").arg(&log[1]).arg("-").arg("+").query_async(&mut admin).await?;
     for round in 0..20_u64 {

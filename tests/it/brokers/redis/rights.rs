@@ -48,7 +48,8 @@ async fn a_node_needs_no_more_rights_than_the_document_gives_it() -> Result<()> 
         node.publish_surely(&a, &format!("first {round}")).await?;
         for number in 0..200 {
             let few = fanfare_core::settings::History { messages: 20, ..super::kept() };
-            node.publish(&a, fanfare_engine::broker::Append { history: few, ..fresh(text(&number.to_string())) }).await?;
+            node.publish(&a, fanfare_engine::broker::Append { history: few, ..fresh(text(&number.to_string())) })
+                .await?;
         }
         node.publish(&a, fresh(with_id("last", "last"))).await?;
         let last = node.read(&a, Start::Last(1)).await?.messages.pop().context("a message")?.position;
