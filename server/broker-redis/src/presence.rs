@@ -391,12 +391,20 @@ impl Presence for RedisPresence {
     ) -> Pending<Result<bool, PresenceError>> {
         let mut call = self.0.reader.functions.leave(&self.0.reader.partitions.names(channel).room());
         call.arg(member.to_string()).arg(generation);
-        let told = {
+        let (lease, told) = {
             let mut own = self.0.own.state();
             own.leave(channel, member, generation);
-            self.0.lanes.of(channel).ask(call)
+            (Arc::clone(&own.lease.name), self.0.lanes.of(channel).ask(call))
         };
-        Pending::Later(Box::pin(async move { Ok(answer::count(told.await)? > 0) }))
+        let (inner, is_own) = (Arc::clone(&self.0), member.connection().is_some());
+        Pending::Later(Box::pin(async move {
+            let left = answer::count(told.await);
+            if left.is_err() && is_own {
+                // It may still stand there: everybody else is entered under another lease, and this one is left to end.
+                inner.own.state().renew(&lease, || fresh_lease(&inner.reader));
+            }
+            Ok(left? > 0)
+        }))
     }
 
     fn read(&self, channel: &ChannelKey, read: Read) -> Pending<Result<Page, PresenceError>> {

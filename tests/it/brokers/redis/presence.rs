@@ -126,6 +126,28 @@ async fn a_node_that_was_cut_off_has_its_members_leave_once_and_come_back_once()
     Ok(())
 }
 
+/// Whoever leaves while Redis cannot be told is no ghost afterwards, and nobody else of the node leaves.
+#[tokio::test]
+async fn who_leaves_during_a_short_silence_is_gone_after_it() -> Result<()> {
+    let redis = Redis::start().await?;
+    let proxy = Proxy::to_unix(redis.socket()).await?;
+    let alone = Node::start_at(&format!("redis://{}", proxy.address())).await?;
+    let watches = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    watches.watch(&a).await?;
+    for number in 1..=3 {
+        alone.enter(&a, put(number, 1, How::Enter)).await?;
+    }
+    eventually("all are heard", async || Ok((watches.told().len() == 3).then_some(()))).await?;
+    // The connections that carry nothing are given up, and what they carried with them.
+    proxy.silence_existing();
+    ensure!(alone.leaves(&a, 2, 1).await.is_err());
+    watches.sees(&a, &[id(1), id(3)]).await?;
+    ensure!(watches.told() == [true, true, true, false], "{:?}", watches.told());
+    ensure!(alone.leaves(&a, 1, 1).await?);
+    watches.sees(&a, &[id(3)]).await
+}
+
 #[tokio::test]
 async fn a_redis_that_lost_everything_is_told_again_who_is_there_and_nobody_hears_that_all_have_left() -> Result<()> {
     let mut redis = Redis::start().await?;
@@ -220,9 +242,15 @@ async fn a_change_that_was_not_told_is_found() -> Result<()> {
     let mut admin = redis.connection().await?;
     let rooms: Vec<String> = cmd("KEYS").arg("*}v:*").query_async(&mut admin).await?;
     let _version: i64 = cmd("HINCRBY").arg(&rooms[0]).arg("v").arg(1).query_async(&mut admin).await?;
+    let _changed: i64 = cmd("PEXPIRE").arg(&rooms[0]).arg(9_000).query_async(&mut admin).await?;
     eventually("it is found", async || Ok((node.missed() > 0 && node.broker.health().found_behind == 1).then_some(())))
         .await?;
-    Ok(())
+    // What knows the version lives while somebody watches: its end would be taken for a loss.
+    eventually("it is kept", async || {
+        let left: i64 = cmd("PTTL").arg(&rooms[0]).query_async(&mut admin.clone()).await?;
+        Ok((left > 3_000_000).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
