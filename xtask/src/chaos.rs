@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// How much load: `small`, `quarter` or `whole` (20 tenants, 200 channels, 2,000 subscribers, 2,000 publishes a second).
     #[arg(long, default_value = "whole", value_parser = ["small", "quarter", "whole"])]
     scale: String,
-    /// Also those that this commit has a result of.
+    /// Also those that this commit has a result of, for as long and with as much load.
     #[arg(long)]
     again: bool,
 }
@@ -48,7 +48,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut failed = Vec::new();
     for fault in wanted {
         let name = format!("F{fault}");
-        if let Some(result) = known.get(&name).filter(|_| !options.again) {
+        let same = format!("{} s, {}: ", options.seconds, options.scale);
+        if let Some(result) = known.get(&name).filter(|result| !options.again && result.starts_with(&same)) {
             line(&format!("  {name:<22} {result} (before)"));
             continue;
         }
