@@ -263,6 +263,7 @@ local function is_used(keys, meta, now, channels)
         if redis.call('ZCARD', keys[5]) >= channels then return false end
     end
     redis.call('ZADD', keys[5], now + meta.k + 2 * MARGIN_MS, keys[1])
+    outlive(keys[4], meta.k + 2 * DAY_MS)
     outlive(keys[5], meta.k + 2 * DAY_MS)
     meta.u, meta.renewed, meta.changed = now, true, true
     return true

@@ -97,3 +97,26 @@ async fn a_channel_that_redis_forgot_is_charged_anew_and_no_more() -> Result<()>
     }
     Ok(())
 }
+
+/// A channel whose charge stays as it is says as well that its app's bytes are to be remembered.
+#[tokio::test]
+async fn what_an_app_holds_is_remembered_while_a_channel_that_changes_little_is_in_use() -> Result<()> {
+    let redis = Redis::start().await?;
+    let node = Node::start(&redis).await?;
+    let mut admin = redis.connection().await?;
+    let (bytes, a) = (format!("{{p0}}b:{}", fanfare_core::id::AppId::new(1, 0)), channel(1, "a"));
+    let steady =
+        |ttl_ms| Append { history: History { messages: 10, ttl_ms, ..kept() }, ..fresh(text(&"x".repeat(1_000))) };
+    for _ in 0..40 {
+        node.publish(&a, steady(3_600_000)).await?;
+    }
+    let held: u64 = cmd("HGET").arg(&bytes).arg("all").query_async(&mut admin).await?;
+    let _changed: i64 = cmd("PEXPIRE").arg(&bytes).arg(9_000).query_async(&mut admin).await?;
+    // Another age has the channel say anew that it is in use, as it does twice a minute.
+    node.publish(&a, steady(3_600_001)).await?;
+    let (after, left): (u64, i64) =
+        redis::pipe().cmd("HGET").arg(&bytes).arg("all").cmd("PTTL").arg(&bytes).query_async(&mut admin).await?;
+    ensure!(after == held, "the charge was to stay: {held}, {after}");
+    ensure!(left > 2 * 86_400_000, "{left}");
+    Ok(())
+}
