@@ -9,7 +9,7 @@ mod own;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
 
@@ -51,6 +51,17 @@ impl Database {
     /// When the first connection fails.
     pub async fn pool(&self) -> Result<PgPool> {
         self.connect(cluster::options(LOGIN, &self.name)).await
+    }
+
+    /// Lowers limits of every app that has limits, as its owner would.
+    ///
+    /// # Errors
+    /// When Postgres refuses, or no app has limits.
+    pub async fn lower_limits(&self, lowered: &serde_json::Value) -> Result<()> {
+        let pool = self.pool_as("fanfare_owner").await?;
+        let query = sqlx::query("UPDATE fanfare.app_limits SET lowered = $1, revision = revision + 1").bind(lowered);
+        ensure!(query.execute(&pool).await?.rows_affected() > 0, "no app has limits");
+        Ok(())
     }
 
     /// A pool of at most four connections that took on a role, as the server's pools do.

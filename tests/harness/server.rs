@@ -302,10 +302,7 @@ impl Server {
     /// # Errors
     /// When the database is away.
     pub async fn lower_limits(&self, lowered: &Value) -> Result<()> {
-        let pool = self.database().pool_as("fanfare_owner").await?;
-        let query = sqlx::query("UPDATE fanfare.app_limits SET lowered = $1, revision = revision + 1").bind(lowered);
-        ensure!(query.execute(&pool).await?.rows_affected() > 0, "no app has limits");
-        Ok(())
+        self.database().lower_limits(lowered).await
     }
 
     /// Readiness as orchestrators see it.

@@ -1,5 +1,6 @@
 //! Several nodes and one Redis: what holds on one node holds on all of them.
 
+mod limits;
 mod presence;
 mod transports;
 

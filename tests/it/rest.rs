@@ -38,7 +38,7 @@ fn pointers(answer: &Answer) -> Vec<&str> {
 }
 
 /// Waits until a publish of so many bytes is refused: until lowered limits are in force.
-async fn refused_at(owner: &Owner, bytes: usize) -> Result<()> {
+pub(crate) async fn refused_at(owner: &Owner, bytes: usize) -> Result<()> {
     let (publisher, body) = (owner.publisher(), json!({ "data": "x".repeat(bytes) }));
     eventually("the limits arrive", async || {
         Ok((publisher.post("/channels/probe/messages", &body).await?.status == 413).then_some(()))

@@ -148,6 +148,11 @@ pub(crate) fn count(answer: Result<Value, Silence>) -> Result<u64, BrokerError> 
     number(&answer.map_err(refusal)?)
 }
 
+/// Texts.
+pub(crate) fn texts(answer: Result<Value, Silence>) -> Result<Vec<String>, BrokerError> {
+    array(answer.map_err(refusal)?)?.iter().map(text).collect()
+}
+
 /// A pushed message: `<epoch> <term> <nonce> <offset> <entry>`.
 pub(crate) fn pushed(bytes: &[u8]) -> Option<Message> {
     let mut parts = bytes.splitn(5, |byte| *byte == b' ');

@@ -51,7 +51,7 @@ pub(crate) struct RedisBus {
     /// Who waits for the answers to which number.
     waiting: Mutex<HashMap<u64, mpsc::Sender<Answer>>>,
     /// Nodes that have beaten lately, this one included.
-    known: AtomicU32,
+    known: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,13 @@ enum WrittenWhom {
 }
 
 impl RedisBus {
-    pub(crate) fn new(local: Arc<dyn Bus>, lane: Lane, own: Arc<str>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        local: Arc<dyn Bus>,
+        lane: Lane,
+        own: Arc<str>,
+        known: Arc<AtomicU32>,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             local,
             lane,
@@ -110,18 +116,13 @@ impl RedisBus {
             carried: TaskTracker::new(),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
-            known: AtomicU32::new(1),
+            known,
         }
     }
 
     /// How many nodes are known to live, this one included.
-    pub(crate) fn nodes(&self) -> u32 {
+    fn nodes(&self) -> u32 {
         self.known.load(Ordering::Relaxed)
-    }
-
-    /// As many nodes have beaten lately.
-    pub(crate) fn know(&self, nodes: u64) {
-        self.known.store(u32::try_from(nodes).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, mpsc::Sender<Answer>>> {

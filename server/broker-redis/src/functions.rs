@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::lane;
 
-/// Logs, and who is present: one library, because both go by one lineage.
-const SOURCE: &str = concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"));
+/// Logs, who is present, and what limits share: one library, because the first two go by one lineage.
+const SOURCE: &str =
+    concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"), "\n", include_str!("budget.lua"));
 
 /// The library and the names of its functions.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Functions {
     due: String,
     reap: String,
     clear: String,
+    share: String,
 }
 
 impl Functions {
@@ -46,6 +48,7 @@ impl Functions {
             due: name("due"),
             reap: name("reap"),
             clear: name("clear"),
+            share: name("share"),
         }
     }
 
@@ -102,6 +105,10 @@ impl Functions {
 
     pub(crate) fn clear(&self, app: &str) -> Cmd {
         call(&self.clear, &[app])
+    }
+
+    pub(crate) fn share(&self, accounts: &[String]) -> Cmd {
+        call(&self.share, accounts)
     }
 
     pub(crate) fn delete(&self, keys: &[String]) -> Cmd {

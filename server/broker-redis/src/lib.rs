@@ -3,6 +3,7 @@
 //! ```text
 //!                     ┌── lanes: FCALL ff_pub, ff_read, ff_del (functions.lua), in order, many in one write
 //!   node ─▶ RedisBroker
+//!                     ├── control: beats, control messages, what limits share (budget.lua)
 //!                     └── link: SSUBSCRIBE what this node has subscribers for ─▶ channels: hold, read, merge, live ─▶ hub
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! publishes as others do. Nothing here is durable beyond what Redis is: an acknowledgement says `memory`.
 
 mod answer;
+mod budget;
 mod bus;
 mod channels;
 mod entry;
@@ -26,7 +28,7 @@ mod reader;
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ use fanfare_core::{ChannelKey, Clock, Message, Position};
 use fanfare_engine::broker::{Append, Appended, Deliver, Durability, Page, Read, Remove, Start};
 use fanfare_engine::bus::Bus;
 use fanfare_engine::chance::Chance;
-use fanfare_engine::{Broker, BrokerError, Pending};
+use fanfare_engine::{Broker, BrokerError, Budget, Pending};
 use redis::Client;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -44,6 +46,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::answer::Told;
+use crate::budget::RedisBudget;
 use crate::bus::RedisBus;
 use crate::channels::{Attached, Channels};
 use crate::functions::Functions;
@@ -109,6 +112,8 @@ pub struct RedisHealth {
 pub struct RedisBroker {
     reader: Arc<Reader>,
     lanes: Arc<Lanes>,
+    /// What must not wait behind pages and publishes.
+    control: Lane,
     asks: Asks,
     presence: RedisPresence,
     status: Arc<LinkStatus>,
@@ -117,6 +122,8 @@ pub struct RedisBroker {
     /// Where this node hears itself, and is answered.
     own: Arc<str>,
     bus: OnceLock<Arc<RedisBus>>,
+    /// Nodes that have beaten lately, this one included.
+    known: Arc<AtomicU32>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -179,6 +186,7 @@ impl RedisBroker {
             lane
         };
         let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
+        let control = lane(lane::READS);
         let lanes = Arc::new(Lanes { lanes, hasher: RandomState::new() });
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
@@ -198,9 +206,11 @@ impl RedisBroker {
             reader,
             lanes,
             asks,
+            control,
             presence,
             status: Arc::default(),
             own,
+            known: Arc::new(AtomicU32::new(1)),
             bus: OnceLock::new(),
             parts: std::sync::Mutex::new(Some(Parts { client, changes: asked })),
             tasks,
@@ -213,10 +223,19 @@ impl RedisBroker {
     pub fn bus(&self, local: Arc<dyn Bus>) -> Arc<dyn Bus> {
         let own = Arc::clone(&self.own);
         let bus = self.bus.get_or_init(|| {
-            // Its order is its own: it waits for no publish.
-            Arc::new(RedisBus::new(local, self.reader.lane.clone(), own, self.tasks.clone()))
+            let known = Arc::clone(&self.known);
+            Arc::new(RedisBus::new(local, self.control.clone(), own, known, self.tasks.clone()))
         });
         Arc::clone(bus) as Arc<dyn Bus>
+    }
+
+    /// What limits of apps and keys all nodes share.
+    #[must_use]
+    pub fn budget(&self) -> Arc<dyn Budget> {
+        // Half of what tells it from all others is enough here, where words live for seconds.
+        let node = self.own.get(self.own.len() - 16..).unwrap_or(&self.own).into();
+        let (functions, lane) = (Arc::clone(&self.reader.functions), self.control.clone());
+        Arc::new(RedisBudget { functions, lane, node, known: Arc::clone(&self.known) })
     }
 
     /// Who is present on every channel, on all nodes.
@@ -240,6 +259,8 @@ impl RedisBroker {
             stop: self.stop.clone(),
             own: Arc::clone(&self.own),
             bus: self.bus.get().cloned(),
+            control: self.control.clone(),
+            known: Arc::clone(&self.known),
             presence: self.presence.clone(),
             loads: link::loads(),
             reach: Arc::clone(&self.reader.reach),
@@ -251,13 +272,13 @@ impl RedisBroker {
     #[must_use]
     pub fn health(&self) -> RedisHealth {
         RedisHealth {
-            // One connection for each lane, one for reads, and the link.
-            is_up: self.status.up.load(Ordering::Relaxed) && self.reader.reach.connections() == LANES + 2,
+            // One connection for each lane, one for reads, one for control, and the link.
+            is_up: self.status.up.load(Ordering::Relaxed) && self.reader.reach.connections() == LANES + 3,
             links: self.status.links.load(Ordering::Relaxed),
             channels: self.reader.channels.live(),
             repairs: self.reader.channels.repairs(),
             found_behind: self.status.found_behind.load(Ordering::Relaxed) + self.presence.found_behind(),
-            nodes: self.bus.get().map_or(1, |bus| bus.nodes()),
+            nodes: self.known.load(Ordering::Relaxed),
         }
     }
 

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fanfare_engine::broker::{Deliver, Read, Start};
@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 use crate::answer;
 use crate::bus::{self, RedisBus};
 use crate::channels::{Load, Round};
-use crate::lane::{connected, judged};
+use crate::lane::{Lane, connected, judged};
 use crate::names;
 use crate::pause::{Pause, Reach};
 use crate::presence::RedisPresence;
@@ -80,6 +80,10 @@ pub(crate) struct Link {
     pub(crate) reach: Arc<Reach>,
     /// Where there are other nodes.
     pub(crate) bus: Option<Arc<RedisBus>>,
+    /// What must not wait behind pages and publishes.
+    pub(crate) control: Lane,
+    /// Nodes that have beaten lately, this one included.
+    pub(crate) known: Arc<AtomicU32>,
     pub(crate) presence: RedisPresence,
 }
 
@@ -268,13 +272,11 @@ impl Link {
     /// Says that this node lives and holds its members, and hears how many nodes do.
     fn beat(&self) {
         let (beat, lease) = self.presence.beat(bus::BEATS, &self.own);
-        let (told, bus, presence) = (self.reader.lane.ask(beat), self.bus.clone(), self.presence.clone());
+        let (told, known, presence) = (self.control.ask(beat), Arc::clone(&self.known), self.presence.clone());
         self.tasks.spawn(async move {
             match answer::beaten(told.await) {
                 Ok(beaten) => {
-                    if let Some(bus) = bus {
-                        bus.know(beaten.nodes);
-                    }
+                    known.store(u32::try_from(beaten.nodes).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
                     presence.beaten(&lease, &beaten);
                 }
                 Err(error) => debug!(%error, "a beat was not taken"),

@@ -10,6 +10,8 @@
 //! {p0}b:app_01…             bytes of the app's channels      {p0}u:app_01…           until when they are in use
 //! {p0}q:app_01…             bytes of the app's members
 //!
+//! {p0}a:app_01…:<limit>     what nodes share of it, and     {p0}a:app_01…:<limit>:key_01…   of each signer's own
+//!
 //! {p0}n    nodes             {p0}l    leases of nodes         {p0}g    leases that ended
 //! {p0}e    who leaves by itself, and when                     {p0}r:<lease>   who holds it
 //! ```

@@ -18,6 +18,7 @@ use fanfare_core::{
 };
 use fanfare_protocol::native;
 
+use crate::budget::{Account, Rate, Watched};
 use crate::bus::{Order, Whom};
 use crate::carried::CarriedRates;
 use crate::decisions::{Asking, Decisions, Room};
@@ -25,11 +26,11 @@ use crate::error::NodeError;
 use crate::events::Events;
 use crate::hub::Channel;
 use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
-use crate::limiter::{Left, SharedBucket};
+use crate::limiter::Left;
 use crate::outbox::{Budget, Outbox, Signal};
 use crate::registry::Registry;
 use crate::stats::AppStats;
-use crate::usage::{LimitUse, Usage};
+use crate::usage::{LimitUse, Usage, is_near};
 
 use ahead::Ahead;
 
@@ -48,6 +49,7 @@ pub struct Directory {
     gone: Mutex<Vec<AppId>>,
     /// What decisions of all apps may take together.
     room: Arc<Room>,
+    watched: Arc<Watched>,
 }
 
 /// An app's snapshot and what this node counts for it.
@@ -58,15 +60,18 @@ pub(crate) struct AppEntry {
     id: AppId,
     pub(crate) stats: AppStats,
     pub(crate) usage: Usage,
-    pub(crate) publishes: SharedBucket,
+    pub(crate) publishes: Arc<Rate>,
     /// Rates of clients that come by one request after the other.
     pub(crate) carried: CarriedRates,
-    connects: SharedBucket,
+    connects: Arc<Rate>,
+    /// Connections of other nodes, as it was heard last.
+    pub(crate) elsewhere: AtomicU64,
+    watched: Arc<Watched>,
     /// What waits for its connections together.
     pub(crate) budget: Arc<Budget>,
     /// Connects and publishes at the last tick: a second's rate is the difference.
     counted: [AtomicU64; 2],
-    requests: Mutex<HashMap<Signer, Arc<SharedBucket>>>,
+    requests: Mutex<HashMap<Signer, Arc<Rate>>>,
     pub(crate) registry: Registry,
     pub(crate) issuers: IssuerState,
     pub(crate) events: Events,
@@ -82,7 +87,8 @@ impl Directory {
         let known = self.entry(id);
         let Some(entry) = known else {
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-            apps.entry(id).or_insert_with(|| Arc::new(AppEntry::new(app, Arc::clone(&self.room))));
+            apps.entry(id)
+                .or_insert_with(|| Arc::new(AppEntry::new(app, Arc::clone(&self.room), Arc::clone(&self.watched))));
             return;
         };
         let Some((before, app)) = entry.take_in(app) else { return };
@@ -164,6 +170,15 @@ impl Directory {
         self.complete.store(true, Ordering::Release);
     }
 
+    /// What nodes share is settled from now on.
+    pub(crate) fn share(&self) {
+        self.watched.share();
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
     /// The app's snapshot.
     #[must_use]
     pub fn get(&self, id: AppId) -> Option<Arc<App>> {
@@ -230,17 +245,18 @@ impl Directory {
 }
 
 impl AppEntry {
-    fn new(app: App, room: Arc<Room>) -> Self {
+    fn new(app: App, room: Arc<Room>, watched: Arc<Watched>) -> Self {
+        let rate = |limit| Rate::new(Account { app: app.id, limit, signer: None }, Arc::clone(&watched));
         let budget = Budget::default();
         budget.set_max(app.limits.get(Limit::OutboxBytesApp).max);
         Self {
             id: app.id,
-            app: ArcSwap::from_pointee(app),
             ahead: Mutex::default(),
             stats: AppStats::default(),
             usage: Usage::default(),
-            publishes: SharedBucket::default(),
-            connects: SharedBucket::default(),
+            publishes: rate(Limit::PublishApp),
+            connects: rate(Limit::ConnectRate),
+            elsewhere: AtomicU64::new(0),
             budget: Arc::new(budget),
             carried: CarriedRates::default(),
             counted: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -250,6 +266,8 @@ impl AppEntry {
             events: Events::default(),
             decisions: Decisions::new(room),
             channels: Mutex::default(),
+            app: ArcSwap::from_pointee(app),
+            watched,
         }
     }
 
@@ -295,7 +313,7 @@ impl AppEntry {
             (self.counted[0].swap(connects, Ordering::Relaxed), self.counted[1].swap(published, Ordering::Relaxed));
         self.usage.seen(Limit::ConnectRate, connects.saturating_sub(before.0));
         self.usage.seen(Limit::PublishApp, published.saturating_sub(before.1));
-        self.usage.tick(second, unix_ms, &app.limits, &self.stats);
+        self.usage.tick((second, unix_ms), &app.limits, &self.stats, read(&self.elsewhere));
         self.carried.sweep(second);
     }
 
@@ -307,7 +325,11 @@ impl AppEntry {
             if buckets.len() >= KEY_BUCKETS_MAX && !buckets.contains_key(&signer) {
                 buckets.clear();
             }
-            Arc::clone(buckets.entry(signer).or_default())
+            let rate = || {
+                let account = Account { app: self.id, limit: Limit::RestRequests, signer: Some(signer) };
+                Rate::new(account, Arc::clone(&self.watched))
+            };
+            Arc::clone(buckets.entry(signer).or_insert_with(rate))
         };
         let left = bucket.draw(now, value, 1).map_err(|exceeded| NodeError::Rate {
             limit: Limit::RestRequests,
@@ -329,10 +351,15 @@ impl AppEntry {
             return Err(NodeError::Refused(Refusal::Tenant));
         }
         let max = app.limits.get(Limit::Connections).max;
-        let counted = self
-            .stats
-            .connections
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1));
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+        let counted = self.stats.connections.try_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open.saturating_add(elsewhere) < max).then_some(open + 1)
+        });
+        let before = counted.unwrap_or(max);
+        // Of an app that nobody was connected to here it is not known how many others there are.
+        if app.limits.is_set(Limit::Connections) && (before == 0 || is_near(before.saturating_add(elsewhere), max)) {
+            self.watched.nearly_full(self.id);
+        }
         if counted.is_err() {
             return Err(NodeError::Full { limit: Limit::Connections, max });
         }

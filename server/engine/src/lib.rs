@@ -4,7 +4,7 @@
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
 //! reference), [`presence`] (who is on a channel, behind a seam likewise), [`directory`] (apps as snapshots), [`token`] and
-//! [`issuers`] (who a client is), [`bus`] (what connections are told from outside, on every node), [`ticket`] (how a
+//! [`issuers`] (who a client is), [`bus`] (what connections are told from outside, on every node), [`budget`] (what nodes share of limits), [`ticket`] (how a
 //! client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
@@ -13,6 +13,7 @@
 
 mod admission;
 pub mod broker;
+pub mod budget;
 pub mod bus;
 pub mod caller;
 mod carried;
@@ -43,6 +44,7 @@ pub mod turn;
 mod usage;
 
 pub use broker::{Broker, BrokerError, MemoryBroker, MemoryOptions, Pending, Remove};
+pub use budget::Budget;
 pub use bus::{Bus, LocalBus, Told, Whom};
 pub use caller::Caller;
 pub use clock::SystemClock;

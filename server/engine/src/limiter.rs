@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use fanfare_core::LimitValue;
 
+use crate::budget::WHOLE;
+
 /// A bucket that one owner draws from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket {
@@ -37,19 +39,35 @@ pub struct Exceeded {
     pub retry_after_ms: u64,
 }
 
-fn draw(full_at_ns: u64, now: Duration, value: LimitValue, count: u64) -> Result<(u64, Left), Exceeded> {
-    let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+/// A draw of `count` from a part of a bucket, in millionths: it takes as much more as the part is smaller. From a full
+/// bucket its burst may be drawn whatever the part.
+fn draw(full_at_ns: u64, now: Duration, value: LimitValue, part: u32, count: u64) -> Result<(u64, Left), Exceeded> {
+    let now_ns = nanos(now);
     // A rate of nothing admits nothing; an hour is a fair time to ask again.
     let Some(interval_ns) = 1_000_000_000_u64.checked_div(value.max).map(|ns| ns.max(1)) else {
         return Err(Exceeded { retry_after_ms: 3_600_000 });
     };
     let capacity_ns = value.burst.max(1).saturating_mul(interval_ns);
-    let next = full_at_ns.max(now_ns).saturating_add(count.saturating_mul(interval_ns));
-    let ahead = next - now_ns;
-    if ahead > capacity_ns {
-        return Err(Exceeded { retry_after_ms: (ahead - capacity_ns).div_ceil(1_000_000) });
+    let cost_ns = cost(interval_ns, part);
+    let next = full_at_ns.max(now_ns).saturating_add(count.saturating_mul(cost_ns));
+    let (before, ahead) = (full_at_ns.saturating_sub(now_ns), next - now_ns);
+    let from_full = count <= value.burst.max(1);
+    if ahead > capacity_ns && !(before == 0 && from_full) {
+        let wait_ns = ahead - capacity_ns;
+        let wait_ns = if from_full { wait_ns.min(before) } else { wait_ns };
+        return Err(Exceeded { retry_after_ms: wait_ns.div_ceil(1_000_000) });
     }
-    Ok((next, Left { remaining: (capacity_ns - ahead) / interval_ns, reset_ms: ahead.div_ceil(1_000_000) }))
+    let remaining = capacity_ns.saturating_sub(ahead) / cost_ns;
+    Ok((next, Left { remaining, reset_ms: ahead.div_ceil(1_000_000) }))
+}
+
+/// What one costs, drawn from a part.
+fn cost(interval_ns: u64, part: u32) -> u64 {
+    interval_ns.saturating_mul(WHOLE.into()) / u64::from(part.max(1))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Bucket {
@@ -58,7 +76,7 @@ impl Bucket {
     /// # Errors
     /// When that many are not there now.
     pub fn draw(&mut self, now: Duration, value: LimitValue, count: u64) -> Result<Left, Exceeded> {
-        let (next, left) = draw(self.full_at_ns, now, value, count)?;
+        let (next, left) = draw(self.full_at_ns, now, value, WHOLE, count)?;
         self.full_at_ns = next;
         Ok(left)
     }
@@ -66,14 +84,13 @@ impl Bucket {
     /// How many could be drawn now.
     #[must_use]
     pub fn left(&self, now: Duration, value: LimitValue) -> u64 {
-        draw(self.full_at_ns, now, value, 0).map_or(0, |(_, left)| left.remaining)
+        draw(self.full_at_ns, now, value, WHOLE, 0).map_or(0, |(_, left)| left.remaining)
     }
 
     /// Draws so many whether or not they are there; what is overdrawn has to come in before the next.
     pub fn charge(&mut self, now: Duration, value: LimitValue, count: u64) {
-        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let interval_ns = 1_000_000_000_u64.checked_div(value.max).unwrap_or(u64::MAX).max(1);
-        self.full_at_ns = self.full_at_ns.max(now_ns).saturating_add(count.saturating_mul(interval_ns));
+        self.full_at_ns = self.full_at_ns.max(nanos(now)).saturating_add(count.saturating_mul(interval_ns));
     }
 }
 
@@ -83,9 +100,17 @@ impl SharedBucket {
     /// # Errors
     /// When that many are not there now.
     pub fn draw(&self, now: Duration, value: LimitValue, count: u64) -> Result<Left, Exceeded> {
+        self.draw_of(now, value, WHOLE, count)
+    }
+
+    /// Draws `count` from a part of it, in millionths, or nothing.
+    ///
+    /// # Errors
+    /// When that many are not there now.
+    pub fn draw_of(&self, now: Duration, value: LimitValue, part: u32, count: u64) -> Result<Left, Exceeded> {
         let mut left = Err(Exceeded { retry_after_ms: 0 });
         let _drawn = self.full_at_ns.try_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
-            match draw(full_at_ns, now, value, count) {
+            match draw(full_at_ns, now, value, part, count) {
                 Ok((next, rest)) => {
                     left = Ok(rest);
                     Some(next)
@@ -97,6 +122,19 @@ impl SharedBucket {
             }
         });
         left
+    }
+
+    /// When it is full again, from now.
+    #[must_use]
+    pub fn full_in(&self, now: Duration) -> Duration {
+        Duration::from_nanos(self.full_at_ns.load(Ordering::Relaxed).saturating_sub(nanos(now)))
+    }
+
+    /// It is full at that time, but for what was drawn from a part of it meanwhile.
+    pub fn set(&self, full_at: Duration, value: LimitValue, part: u32, drawn: u64) {
+        let interval_ns = 1_000_000_000_u64.checked_div(value.max).unwrap_or(0).max(1);
+        let drawn_ns = drawn.saturating_mul(cost(interval_ns, part));
+        self.full_at_ns.store(nanos(full_at).saturating_add(drawn_ns), Ordering::Relaxed);
     }
 }
 

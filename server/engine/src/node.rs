@@ -38,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::broker::{Append, Appended, Broker, Deliver, Durability, Pending};
+use crate::budget::{self, Budget, Settling};
 use crate::bus::{Bus, LocalBus};
 use crate::caller::Caller;
 use crate::chance::Chance;
@@ -119,6 +120,8 @@ pub struct Node {
     local_bus: Arc<dyn Bus>,
     /// To other nodes too, where there are any.
     wide_bus: OnceLock<Arc<dyn Bus>>,
+    /// What limits are shared over, where there are other nodes.
+    budget: OnceLock<Arc<dyn Budget>>,
     pub(crate) population: Population,
     admission: Admission,
     pub(crate) links: Links,
@@ -234,6 +237,7 @@ impl Node {
             chance,
             local_bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
             wide_bus: OnceLock::new(),
+            budget: OnceLock::new(),
             directory,
             hub: Hub::new(Arc::clone(&clock), tasks.clone()),
             broker,
@@ -269,6 +273,12 @@ impl Node {
     /// Says how control messages reach every node. The first call counts; before it, this node is told alone.
     pub fn tell_over(&self, bus: Arc<dyn Bus>) {
         let _first = self.wide_bus.set(bus);
+    }
+
+    /// Says what limits of apps and keys are shared over. The first call counts, and before [`Node::run`].
+    pub fn share_over(&self, budget: Arc<dyn Budget>) {
+        self.directory.share();
+        let _first = self.budget.set(budget);
     }
 
     pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
@@ -513,7 +523,23 @@ impl Node {
     }
 
     /// Until `stop`: once a second heartbeats, expiry, sweeps and live figures; more often changes of presence, and events.
+    /// Beside that it settles what nodes share.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let settling = stop.run_until_cancelled(self.settle());
+        tokio::join!(self.keep_time(&stop), settling);
+    }
+
+    async fn settle(&self) {
+        let Some(budget) = self.budget.get() else { return };
+        let (mut settling, mut turn) = (Settling::default(), tokio::time::interval(budget::TURN));
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            turn.tick().await;
+            settling.turn(&self.directory, &**budget, self.clock.monotonic()).await;
+        }
+    }
+
+    async fn keep_time(&self, stop: &CancellationToken) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = tokio::time::interval(BATCH);

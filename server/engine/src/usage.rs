@@ -112,8 +112,8 @@ impl Usage {
         LetGo { conflated: read(&self.conflated), dropped: read(&self.dropped) }
     }
 
-    /// Ends a second.
-    pub(crate) fn tick(&self, second: u32, unix_ms: u64, limits: &Limits, stats: &AppStats) {
+    /// Ends a second. `elsewhere` are the connections of other nodes, which count with those of this one.
+    pub(crate) fn tick(&self, (second, unix_ms): (u32, u64), limits: &Limits, stats: &AppStats, elsewhere: u64) {
         let mut kept = self.kept();
         let rejected = stats.rejections();
         if kept.is_none() && self.is_untouched() && rejected.iter().all(|count| *count == 0) {
@@ -140,7 +140,8 @@ impl Usage {
             *running = seen.max(*running);
             windows.today = windows.today.max(seen);
             if limit.scope() == Scope::App {
-                let near = is_near(seen, limits.get(limit).max);
+                let all = if limit == Limit::Connections { seen.saturating_add(elsewhere) } else { seen };
+                let near = is_near(all, limits.get(limit).max);
                 if near && !windows.was_near {
                     self.told(limit);
                 }
@@ -207,7 +208,7 @@ mod tests {
     }
 
     fn tick(usage: &Usage, second: u32, unix_ms: u64, limits: &Limits) {
-        usage.tick(second, unix_ms, limits, &AppStats::default());
+        usage.tick((second, unix_ms), limits, &AppStats::default(), 0);
     }
 
     fn of(usage: &Usage, limit: Limit) -> LimitUse {
@@ -246,13 +247,13 @@ mod tests {
         stats.refused(ErrorCode::KeyInvalid, None);
         for second in 0..5 {
             usage.seen(Limit::Channels, 4);
-            usage.tick(second, 0, &limits, &stats);
+            usage.tick((second, 0), &limits, &stats, 0);
         }
         let of = |limit| usage.all(&stats).into_iter().find(|used| used.limit == limit);
         let subscriptions = of(Limit::Subscriptions).expect("one was refused");
         assert_eq!((subscriptions.now, subscriptions.rejected_today), (None, 1));
         assert_eq!(of(Limit::Channels).expect("it was noted").near_today, 1);
-        usage.tick(5, DAY_MS, &limits, &stats);
+        usage.tick((5, DAY_MS), &limits, &stats, 0);
         assert_eq!(of(Limit::Subscriptions), None, "a new day begins with nothing");
         assert!(is_near(8, 10) && !is_near(7, 10) && is_near(1, 1) && !is_near(0, 0));
     }

@@ -1,5 +1,6 @@
 //! What the broker over Redis must do beside what every broker must: many nodes, and a Redis that fails.
 
+mod budget;
 mod charges;
 mod drawn;
 mod presence;
@@ -25,6 +26,11 @@ use tokio_util::task::TaskTracker;
 
 use super::presence::Ear as Watching;
 use super::{Ear, channel, text, with_id};
+
+/// Where what is drawn begins: `FANFARE_SEED`, or always the same.
+fn drawn_seed() -> u64 {
+    std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126)
+}
 
 /// How long a node may take to be whole again after Redis is.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);

@@ -171,6 +171,7 @@ impl DataPlane<'_> {
         if let Some(redis) = redis {
             let _workers = self.workers.enter();
             node.tell_over(redis.bus(node.local_bus()));
+            node.share_over(redis.budget());
             redis.deliver_to(node.sink());
             let _first = self.redis.set(redis);
         } else {

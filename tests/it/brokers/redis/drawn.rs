@@ -86,7 +86,7 @@ async fn answered(form: &Form, key: &ChannelKey, drawn: &Drawn) -> Result<String
 /// The same commands, drawn at random, give the same answers as in memory.
 #[tokio::test]
 async fn random_commands_are_answered_as_in_memory() -> Result<()> {
-    let seed = std::env::var("FANFARE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
+    let seed = super::drawn_seed();
     let mut chance = StdRng::seed_from_u64(seed);
     let [one, other] = [memory(MemoryOptions::default()), over_redis().await];
     let channels: Vec<_> = (0..4).map(|number| channel(1, &format!("c:{number}"))).collect();

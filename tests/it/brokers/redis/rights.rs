@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use fanfare_broker_redis::{RedisBroker, RedisOptions};
 use fanfare_engine::Broker as _;
 use fanfare_engine::broker::{Remove, Start};
+use fanfare_engine::budget::{Account, Use, Used};
 use fanfare_engine::presence::How;
 use redis::cmd;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,9 @@ async fn a_node_needs_no_more_rights_than_the_document_gives_it() -> Result<()> 
         node.presence().put(&a, put(3, 1, How::Enter)).wait().await?;
         node.presence().forget(a.app());
         node.sees(&a, &[]).await?;
+        let account = Account { app: a.app(), limit: fanfare_core::Limit::Connections, signer: None };
+        let used = Use { account, holds: std::time::Duration::from_secs(3), used: Used::Count(1) };
+        node.broker.budget().settle(vec![used]).wait().await?;
         ensure!(node.broker.health().is_up, "{:?}", node.broker.health());
         // The second round is of functions that the loader has to bring back.
         let () = cmd("FUNCTION").arg("FLUSH").query_async(&mut admin).await?;
