@@ -1,6 +1,7 @@
 //! Several nodes and one Redis: what holds on one node holds on all of them.
 
 mod limits;
+mod looking;
 mod presence;
 mod transports;
 

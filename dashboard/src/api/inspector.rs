@@ -92,7 +92,7 @@ impl Inspector {
         async move {
             let HistoryPage { messages, next, .. } = page.await?;
             let read = messages.iter().map(|message| serde_json::from_str(message.get())).collect::<Result<_, _>>();
-            Ok(Page { items: read.map_err(|_| ApiError::Unreadable { status: 200 })?, next })
+            Ok(Page::part(read.map_err(|_| ApiError::Unreadable { status: 200 })?, next))
         }
     }
 

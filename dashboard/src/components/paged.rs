@@ -20,6 +20,8 @@ struct Read<T: Send + Sync + 'static> {
     next: RwSignal<Option<String>>,
     /// Whether the last reading found nothing more.
     at_end: RwSignal<bool>,
+    /// Nodes whose part is missing in what is there.
+    missing: RwSignal<u32>,
     read_at_ms: RwSignal<f64>,
     busy: RwSignal<bool>,
     error: RwSignal<Option<ApiError>>,
@@ -52,7 +54,7 @@ impl<T: Clone + Send + Sync + 'static> Paged<T> {
         let items = RwSignal::new(None::<Vec<T>>);
         let (next, error) = (RwSignal::new(None), RwSignal::new(None));
         let (at_end, busy, round) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(0_u32));
-        let read_at_ms = RwSignal::new(0.0);
+        let (read_at_ms, missing) = (RwSignal::new(0.0), RwSignal::new(0_u32));
         let fetch: Fetch = Rc::new(move |after| {
             let (answer, first, begun) = (fetch(after.clone()), after.is_none(), round.get_untracked());
             busy.set(true);
@@ -68,6 +70,7 @@ impl<T: Clone + Send + Sync + 'static> Paged<T> {
                 read_at_ms.set(browser::now_ms());
                 at_end.set(!first && page.items.is_empty());
                 next.set(page.next);
+                missing.update(|missing| *missing = page.missing_nodes.max(if first { 0 } else { *missing }));
                 items.update(|items| match items {
                     Some(items) if !first => items.extend(page.items),
                     Some(_) | None => *items = Some(page.items),
@@ -75,7 +78,7 @@ impl<T: Clone + Send + Sync + 'static> Paged<T> {
             });
         });
         let fetch = StoredValue::new_local(fetch);
-        let read = Read { items, next, at_end, read_at_ms, busy, error, round, fetch, place };
+        let read = Read { items, next, at_end, missing, read_at_ms, busy, error, round, fetch, place };
         let list = Self(StoredValue::new_local(read));
         Effect::new(move || {
             round.update_untracked(|round| *round += 1);
@@ -149,7 +152,7 @@ impl<T: Clone + Send + Sync + 'static> Paged<T> {
     /// Below a list: how old it is, what went wrong last, and the button that reads on.
     pub(crate) fn foot(self, more: &'static str, none: &'static str) -> impl IntoView {
         let (at_end, busy, error) = self.read(|read| (read.at_end, read.busy, read.error));
-        let (items, read_at_ms) = self.read(|read| (read.items, read.read_at_ms));
+        let (items, read_at_ms, missing) = self.read(|read| (read.items, read.read_at_ms, read.missing));
         let is_there = move || items.with(Option::is_some);
         let shown_error = Signal::derive(move || if is_there() { error.get() } else { None });
         view! {
@@ -173,9 +176,20 @@ impl<T: Clone + Send + Sync + 'static> Paged<T> {
                         }}
                     </p>
                 </div>
+                <Show when=move || { missing.get() > 0 }>
+                    <p class="muted small" role="status">{move || missing_nodes(missing.get())}</p>
+                </Show>
                 <FormError error=shown_error/>
                 </div>
             </Show>
         }
+    }
+}
+
+/// What is said where nodes did not answer.
+fn missing_nodes(count: u32) -> String {
+    match count {
+        1 => "One node did not answer: what it has is missing here.".to_owned(),
+        count => format!("{count} nodes did not answer: what they have is missing here."),
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::page::Page;
+use crate::page::{Page, is_zero};
 use crate::problem::ProblemDocument;
 use crate::schema;
 use crate::secret::SecretText;
@@ -208,6 +208,9 @@ pub struct ChannelDetail {
     /// The number of the oldest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seq: Option<u64>,
+    /// Nodes that did not answer in time: their subscriptions are missing here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing_nodes: u32,
 }
 
 /// A channel's history was deleted.

@@ -6,7 +6,7 @@ use fanfare_core::{ChannelName, Limit};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::page::Page;
+use crate::page::{Page, is_zero};
 use crate::schema;
 
 /// Closes connections. Exactly one of `user`, `connection`, `channel` and `all` says which.
@@ -238,6 +238,9 @@ pub struct UserView {
     pub connections: Vec<ConnectionView>,
     /// Whether there are more.
     pub more: bool,
+    /// Nodes that did not answer in time: what they have is missing here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing_nodes: u32,
 }
 
 /// A message was sent to a user.

@@ -14,13 +14,27 @@ pub struct Page<T> {
     /// Hand this back as `after` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Of what is asked of all nodes of the data plane: how many did not answer in time. What they have is missing here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing_nodes: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(crate) const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl<T> Page<T> {
+    /// A part of a list, and where the next starts.
+    #[must_use]
+    pub const fn part(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next, missing_nodes: 0 }
+    }
+
     /// A list that fits on one page.
     #[must_use]
     pub const fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
+        Self::part(items, None)
     }
 }
 

@@ -6,6 +6,8 @@
 //!                                                                   └▶ SPUBLISH <asker's name>  <number> <connections> <refused>
 //! ```
 //!
+//! What nodes are asked goes the same way; an answer is `<number> ? <node> <what was seen>`.
+//!
 //! Nodes beat in a sorted set; who has beaten lately is known to live. An answer waits for all of those, for a bounded
 //! time, and says how many have applied it. Nothing is kept: a node that does not hear now has missed it, and is counted
 //! as known and not as having applied.
@@ -18,7 +20,7 @@ use std::time::Duration;
 use fanfare_core::id::{AppId, ConnectionId, RevocationId};
 use fanfare_core::{ChannelName, Lineage, Position, Revocation};
 use fanfare_engine::Pending;
-use fanfare_engine::bus::{Bus, Control, Order, Told, What, Whom};
+use fanfare_engine::bus::{Answers, Bus, Control, Look, Order, Seen, Told, What, Whom};
 use redis::cmd;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -27,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::entry::{self, Parts};
-use crate::lane::Lane;
+use crate::lane::{Lane, Silence};
 
 /// Where every node hears control messages.
 pub(crate) const ALL: &str = "{p0}b";
@@ -35,6 +37,14 @@ pub(crate) const ALL: &str = "{p0}b";
 pub(crate) const BEATS: &str = "{p0}n";
 /// How long the others may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long others may take to say what they know.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
+/// For how long a node that asked what was measured of an app is known to do so: it asks each second.
+const ASKED_LATELY: Duration = Duration::from_millis(2_500);
+/// Apps of which it is known who asks. Of more, every node that asks tells its listeners.
+const ASKED_MAX: usize = 16_384;
+/// What one node answers at most, in bytes; more is not told, and the node counts as one that did not answer.
+const SEEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Control messages that wait for answers. One more is not waited for.
 const WAITING_MAX: usize = 4_096;
 /// Control messages of others that are carried out at one moment. What is more is not applied, and so not answered.
@@ -50,14 +60,20 @@ pub(crate) struct RedisBus {
     numbers: AtomicU64,
     /// Who waits for the answers to which number.
     waiting: Mutex<HashMap<u64, mpsc::Sender<Answer>>>,
+    /// Of which apps nodes before this one, by name, asked what was measured, and when the last did.
+    asked: Mutex<HashMap<AppId, Instant>>,
     /// Nodes that have beaten lately, this one included.
     known: Arc<AtomicU32>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Answer {
-    connections: u64,
-    refused: u64,
+#[derive(Debug)]
+enum Answer {
+    Told {
+        connections: u64,
+        refused: u64,
+    },
+    /// What a node has seen; nothing of an app that it has not heard of.
+    Seen(Arc<str>, Option<Seen>),
 }
 
 /// A control message as it travels.
@@ -89,6 +105,7 @@ enum WrittenWhat {
     },
     Revoke(Revocation),
     EndRevocation(RevocationId),
+    Look(Look),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,6 +133,7 @@ impl RedisBus {
             carried: TaskTracker::new(),
             numbers: AtomicU64::new(0),
             waiting: Mutex::default(),
+            asked: Mutex::default(),
             known,
         }
     }
@@ -135,11 +153,16 @@ impl RedisBus {
         if asker == &*self.own {
             return;
         }
-        let control = match serde_json::from_slice::<Written>(written).ok().and_then(Written::read) {
-            Some(control) if self.carried.len() < CARRIED_MAX => control,
-            Some(_) => return warn!("more control messages come than can be carried out"),
+        if self.carried.len() >= CARRIED_MAX {
+            return warn!("more control messages come than can be carried out");
+        }
+        let control = match serde_json::from_slice::<Written>(written) {
+            Ok(Written { app, what: WrittenWhat::Look(look) }) => return self.asked_for(asker, number, app, look),
+            written => written.ok().and_then(Written::read),
+        };
+        let Some(control) = control else {
             // Not answered: to whoever asks this node has not applied it.
-            None => return warn!("a control message of another version of Fanfare is not understood"),
+            return warn!("a control message of another version of Fanfare is not understood");
         };
         let (carried, lane, asker) = (self.local.tell(control), self.lane.clone(), asker.to_owned());
         self.tasks.spawn(self.carried.track_future(async move {
@@ -152,19 +175,85 @@ impl RedisBus {
         }));
     }
 
+    /// Another node asks what this one knows.
+    fn asked_for(&self, asker: &str, number: u64, app: AppId, look: Look) {
+        if look == Look::Measures && *asker < *self.own {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.retain(|_, at| at.elapsed() < ASKED_LATELY);
+            if asked.len() < ASKED_MAX {
+                asked.insert(app, Instant::now());
+            }
+        }
+        let (looked, lane, own) = (self.local.look(app, look), self.lane.clone(), Arc::clone(&self.own));
+        let asker = asker.to_owned();
+        self.tasks.spawn(self.carried.track_future(async move {
+            // Who has not heard of the app has nothing of it, which is no answer that is missing.
+            let seen = looked.wait().await.seen.into_iter().map(|(_, seen)| seen).next();
+            let seen = serde_json::to_string(&seen).expect("it is made of texts and numbers");
+            if seen.len() > SEEN_BYTES_MAX {
+                return warn!(bytes = seen.len(), "what is known is more than can be told");
+            }
+            let mut answer = cmd("SPUBLISH");
+            answer.arg(asker).arg(format!("{number} ? {own} {seen}"));
+            if let Err(silence) = lane.ask(answer).await {
+                debug!(?silence, "an answer was not told");
+            }
+        }));
+    }
+
     /// An answer of another node.
     pub(crate) fn answered(&self, bytes: &[u8]) {
+        if let Some((number, answer)) = seen(bytes) {
+            return self.hand_over(number, answer);
+        }
         let mut numbers = std::str::from_utf8(bytes).unwrap_or_default().split(' ').map(str::parse::<u64>);
         let (Some(Ok(number)), Some(Ok(connections)), Some(Ok(refused))) =
             (numbers.next(), numbers.next(), numbers.next())
         else {
             return;
         };
+        self.hand_over(number, Answer::Told { connections, refused });
+    }
+
+    fn hand_over(&self, number: u64, answer: Answer) {
         if let Some(waiting) = self.waiting().get(&number) {
             // Whoever waited may have had enough; then this one is late.
-            let _ = waiting.try_send(Answer { connections, refused });
+            let _ = waiting.try_send(answer);
         }
     }
+
+    /// Tells all others. Answers whether it was told, and where their answers come.
+    fn ask_others(
+        &self,
+        others: u32,
+        written: &Written,
+    ) -> (impl Future<Output = Result<redis::Value, Silence>> + Send + use<>, mpsc::Receiver<Answer>) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, answers) = mpsc::channel(others.max(1) as usize);
+        {
+            let mut waiting = self.waiting();
+            waiting.retain(|_, waiting| !waiting.is_closed());
+            if waiting.len() < WAITING_MAX {
+                waiting.insert(number, sender);
+            }
+        }
+        let written = serde_json::to_string(written).expect("it is made of texts and numbers");
+        let mut told = cmd("SPUBLISH");
+        told.arg(ALL).arg(format!("{} {number} {written}", self.own));
+        // Handed in now: what is told first is heard first.
+        (self.lane.ask(told), answers)
+    }
+}
+
+/// `<number> ? <node> <what was seen>`; nothing was seen of an app that the node has not heard of.
+fn seen(bytes: &[u8]) -> Option<(u64, Answer)> {
+    let mut parts = bytes.splitn(4, |byte| *byte == b' ');
+    let mut text = || std::str::from_utf8(parts.next()?).ok();
+    let number = text()?.parse().ok()?;
+    text().filter(|mark| *mark == "?")?;
+    let node = Arc::from(text()?);
+    let seen: Option<Seen> = serde_json::from_slice(parts.next()?).ok()?;
+    Some((number, Answer::Seen(node, seen)))
 }
 
 /// `<asker's name> <number> <control>`.
@@ -181,20 +270,7 @@ impl Bus for RedisBus {
         let written = (others > 0).then(|| Written::of(&control));
         let own = self.local.tell(control);
         let Some(written) = written else { return own };
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (sender, answers) = mpsc::channel(others as usize);
-        {
-            let mut waiting = self.waiting();
-            waiting.retain(|_, waiting| !waiting.is_closed());
-            if waiting.len() < WAITING_MAX {
-                waiting.insert(number, sender);
-            }
-        }
-        let written = serde_json::to_string(&written).expect("it is made of texts and numbers");
-        let mut told = cmd("SPUBLISH");
-        told.arg(ALL).arg(format!("{} {number} {written}", self.own));
-        // Handed in now: what is told first is heard first.
-        let told = self.lane.ask(told);
+        let (told, answers) = self.ask_others(others, &written);
         Pending::Later(Box::pin(async move {
             let mut sum = own.wait().await;
             sum.known = others + 1;
@@ -205,13 +281,48 @@ impl Bus for RedisBus {
             sum
         }))
     }
+
+    fn look(&self, app: AppId, look: Look) -> Pending<Answers> {
+        let others = self.nodes().saturating_sub(1);
+        let own = self.local.look(app, look.clone());
+        if others == 0 {
+            return own;
+        }
+        let deadline = Instant::now() + SEEN_WITHIN;
+        let (told, mut answers) = self.ask_others(others, &Written { app, what: WrittenWhat::Look(look) });
+        Pending::Later(Box::pin(async move {
+            let Answers { mut seen, .. } = own.wait().await;
+            let mut missing = others;
+            match timeout_at(deadline, told).await {
+                Ok(Ok(_)) => {
+                    while missing > 0 {
+                        match timeout_at(deadline, answers.recv()).await {
+                            Ok(Some(Answer::Seen(node, what))) => seen.extend(what.map(|what| (node, what))),
+                            Ok(Some(Answer::Told { .. })) => continue,
+                            Ok(None) | Err(_) => break,
+                        }
+                        missing -= 1;
+                    }
+                }
+                silence => debug!(?silence, "nobody else was asked"),
+            }
+            Answers { seen, missing }
+        }))
+    }
+
+    fn leads(&self, app: AppId) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(&app).is_none_or(|at| at.elapsed() >= ASKED_LATELY)
+    }
 }
 
 /// Waits for the others.
 async fn gather(sum: &mut Told, mut answers: mpsc::Receiver<Answer>, others: u32) {
     let deadline = Instant::now() + ANSWER_WITHIN;
     for _ in 0..others {
-        let Ok(Some(Answer { connections, refused })) = timeout_at(deadline, answers.recv()).await else { return };
+        let Ok(Some(Answer::Told { connections, refused })) = timeout_at(deadline, answers.recv()).await else {
+            return;
+        };
         sum.connections += connections;
         sum.refused += refused;
         sum.applied += 1;
@@ -263,6 +374,8 @@ impl Written {
             }
             WrittenWhat::Revoke(revocation) => What::Revoke(revocation),
             WrittenWhat::EndRevocation(id) => What::EndRevocation(id),
+            // It is no control message.
+            WrittenWhat::Look(_) => return None,
         };
         Some(Control { app: self.app, what })
     }

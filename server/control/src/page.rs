@@ -16,5 +16,5 @@ pub(crate) fn request(query: PageQuery) -> Result<PageRequest, ControlError> {
 
 /// What is answered.
 pub(crate) fn answer<T, U>(page: fanfare_store::Page<T>, view: impl FnMut(T) -> U) -> Page<U> {
-    Page { items: page.items.into_iter().map(view).collect(), next: page.next }
+    Page::part(page.items.into_iter().map(view).collect(), page.next)
 }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::codes::ErrorCode;
 use crate::histogram::Histogram;
+use crate::limits::Limit;
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $name:ident = $slug:literal;)+) => {
@@ -181,7 +182,7 @@ impl Ending {
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// What an app did, up to a moment or within a span.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Measures {
     /// Open connections; of a span the most that were read.
     pub connections: u64,
@@ -192,17 +193,20 @@ pub struct Measures {
     /// What adds up.
     pub flow: Flow,
     /// Connections ended, by [`Ending`].
+    #[serde(deserialize_with = "known_words")]
     pub disconnects: Counts,
     /// Requests and commands refused, by code.
+    #[serde(deserialize_with = "known_words")]
     pub errors: Counts,
     /// Those of them that a limit refused, by limit.
+    #[serde(deserialize_with = "known_words")]
     pub rejections: Counts,
     /// By [`Stage`].
     pub latency: [Histogram; Stage::ALL.len()],
 }
 
 /// Counters that are not told apart by a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flow {
     /// Connections opened.
     pub connects: u64,
@@ -308,6 +312,14 @@ impl Measures {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Counts as another node tells them: words that this version does not know are left out.
+fn known_words<'de, D: Deserializer<'de>>(from: D) -> Result<Counts, D::Error> {
+    let told = BTreeMap::<String, u64>::deserialize(from)?;
+    let endings = (0..Ending::COUNT).map(Ending::word_of);
+    let known = endings.chain(Limit::ALL.iter().map(|limit| limit.as_str()));
+    Ok(known.filter_map(|word| Some((word, *told.get(word)?))).collect())
 }
 
 fn more(now: &Counts, before: &Counts) -> Counts {

@@ -6,14 +6,20 @@
 //! ```
 //!
 //! The local form is the node that is its own world: what it is told is done before it answers, one of one.
+//!
+//! Likewise nodes are asked what each of them knows alone: who is connected, what is subscribed to, what was measured.
 
 use std::sync::Arc;
 
 use fanfare_core::id::{AppId, ConnectionId, RevocationId};
+use fanfare_core::measures::Measures;
+use fanfare_core::position::PositionKey;
 use fanfare_core::{ChannelName, Message, Revocation};
+use serde::{Deserialize, Serialize};
 
 use crate::broker::Pending;
 use crate::directory::Directory;
+use crate::node::{ChannelInfo, ChannelsQuery, ConnectionDetail, ConnectionInfo, ConnectionsQuery};
 
 /// Whose connections are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,22 +100,97 @@ pub struct Told {
     pub known: u32,
 }
 
+/// What nodes are asked about an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// Some of its connections.
+    Connections(ConnectionsQuery),
+    /// One of them.
+    Connection(ConnectionId),
+    /// Some of the channels that somebody is subscribed to.
+    Channels(ChannelsQuery),
+    /// How many subscriptions this channel has.
+    Subscribers(ChannelName),
+    /// What was measured until now.
+    Measures,
+    /// Somebody listens to what happens in the app: tell it too, for a few seconds.
+    Events,
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// Connections, the oldest first, and whether there are more.
+    Connections(Vec<ConnectionInfo>, bool),
+    /// It, if it is there.
+    Connection(Option<Box<ConnectionDetail>>),
+    /// Channels by name, and whether there are more.
+    Channels(Vec<ChannelInfo>, bool),
+    /// So many.
+    Subscribers(u64),
+    /// Counters that grow from this node's start.
+    Measures(Box<Measures>),
+    /// It is told.
+    Events,
+}
+
+/// What nodes answered.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answers {
+    /// By node, this one included.
+    pub seen: Vec<(Arc<str>, Seen)>,
+    /// Nodes that are known to live and did not answer in time.
+    pub missing: u32,
+}
+
 /// The road of control messages to the nodes.
 pub trait Bus: Send + Sync + 'static {
     /// Tells every node, this one included, and answers when all have, or when those that are left are late.
     fn tell(&self, control: Control) -> Pending<Told>;
+
+    /// Asks every node, this one included, likewise.
+    fn look(&self, app: AppId, look: Look) -> Pending<Answers>;
+
+    /// Whether of all nodes that ask what was measured of an app this is the one that tells it.
+    fn leads(&self, app: AppId) -> bool;
 }
 
 /// The bus of a node that is alone.
 pub struct LocalBus {
     directory: Arc<Directory>,
+    position_key: PositionKey,
 }
 
 impl LocalBus {
-    /// Tells this directory's connections.
+    /// Tells this directory's connections, and says positions as they are told outside.
     #[must_use]
-    pub const fn new(directory: Arc<Directory>) -> Self {
-        Self { directory }
+    pub const fn new(directory: Arc<Directory>, position_key: PositionKey) -> Self {
+        Self { directory, position_key }
+    }
+
+    fn see(&self, app: AppId, look: &Look) -> Option<Seen> {
+        let entry = self.directory.entry(app)?;
+        Some(match look {
+            Look::Connections(query) => {
+                let (connections, more) = entry.connections_page(query);
+                Seen::Connections(connections, more)
+            }
+            Look::Connection(id) => Seen::Connection(entry.connection_detail(*id, &self.position_key).map(Box::new)),
+            Look::Channels(query) => {
+                let (channels, more) = entry.channels_page(query);
+                Seen::Channels(channels, more)
+            }
+            Look::Subscribers(channel) => {
+                Seen::Subscribers(entry.channel(channel).map_or(0, |channel| channel.subscribers().into()))
+            }
+            Look::Measures => Seen::Measures(Box::new(entry.measures())),
+            Look::Events => {
+                self.directory.heard_elsewhere(app);
+                Seen::Events
+            }
+        })
     }
 }
 
@@ -132,5 +213,15 @@ impl Bus for LocalBus {
                 Pending::Ready(done(0, 0))
             }
         }
+    }
+
+    fn look(&self, app: AppId, look: Look) -> Pending<Answers> {
+        // A node that has not heard of an app yet has nobody of it.
+        let seen = self.see(app, &look).map(|seen| ("".into(), seen));
+        Pending::Ready(Answers { seen: seen.into_iter().collect(), missing: 0 })
+    }
+
+    fn leads(&self, _app: AppId) -> bool {
+        true
     }
 }

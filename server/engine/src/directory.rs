@@ -4,7 +4,7 @@
 
 mod ahead;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fanfare_core::id::{AppId, ConnectionId, IssuerId, RevocationId};
+use fanfare_core::measures::Measures;
 use fanfare_core::permission::{Grant, decide};
 use fanfare_core::{
     App, AppStatus, Block, ChannelName, Limit, Message, Operation, Refusal, Revocation, Revoked, Signer, Subject,
@@ -50,6 +51,8 @@ pub struct Directory {
     /// What decisions of all apps may take together.
     room: Arc<Room>,
     watched: Arc<Watched>,
+    /// Apps whose events somebody listens to at another node, as it was said since this was asked last.
+    heard_elsewhere: Mutex<BTreeSet<AppId>>,
 }
 
 /// An app's snapshot and what this node counts for it.
@@ -168,6 +171,15 @@ impl Directory {
     /// From now on an app that is not here does not exist; before, it may only not have been heard of.
     pub fn set_complete(&self) {
         self.complete.store(true, Ordering::Release);
+    }
+
+    /// Somebody listens to an app's events at another node.
+    pub(crate) fn heard_elsewhere(&self, app: AppId) {
+        self.heard_elsewhere.lock().unwrap_or_else(PoisonError::into_inner).insert(app);
+    }
+
+    pub(crate) fn take_heard_elsewhere(&self) -> BTreeSet<AppId> {
+        std::mem::take(&mut *self.heard_elsewhere.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What nodes share is settled from now on.
@@ -477,7 +489,12 @@ impl AppEntry {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
     }
 
-    /// Channels with subscribers, by name, after `after`, whose name starts with `prefix`, at most `limit`.
+    /// What was measured until now.
+    pub(crate) fn measures(&self) -> Measures {
+        self.stats.measures(self.channel_count())
+    }
+
+    /// Channels with subscribers but for Fanfare's own, by name, after `after`, whose name starts with `prefix`, at most `limit`.
     pub(crate) fn channels(&self, prefix: &str, after: Option<&ChannelName>, limit: usize) -> Vec<(ChannelName, u32)> {
         let from = match after.map(ChannelName::as_str) {
             Some(after) if after >= prefix => Bound::Excluded(after),
@@ -487,6 +504,7 @@ impl AppEntry {
         channels
             .range::<str, _>((from, Bound::Unbounded))
             .take_while(|(name, _)| name.as_str().starts_with(prefix))
+            .filter(|(name, _)| !name.is_reserved())
             .map(|(name, channel)| (name.clone(), channel.subscribers()))
             .filter(|(_, subscribers)| *subscribers > 0)
             .take(limit)

@@ -4,7 +4,8 @@
 //! tellings is bounded; what is more is counted, and the count is told: an app under load must not be slowed by whoever
 //! looks at it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fanfare_core::debug::{DebugEvent, DebugEvents, Happened};
@@ -13,11 +14,21 @@ use fanfare_core::debug::{DebugEvent, DebugEvents, Happened};
 pub(crate) const EVENTS_MAX: usize = 200;
 
 /// The events of one app.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Events {
     watched: AtomicBool,
+    /// Until which second somebody listens at another node, as far as was said.
+    elsewhere: AtomicU32,
     number: AtomicU64,
     waiting: Mutex<DebugEvents>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        // Nodes number their own: where each begins is drawn, so that two of one moment have two ids.
+        let number = AtomicU64::new(RandomState::new().hash_one(0_u8) >> 20);
+        Self { watched: AtomicBool::default(), elsewhere: AtomicU32::default(), number, waiting: Mutex::default() }
+    }
 }
 
 impl Events {
@@ -29,6 +40,16 @@ impl Events {
     /// Somebody watches from now on. Answers whether nobody did before.
     pub(crate) fn watch(&self) -> bool {
         !self.watched.swap(true, Ordering::Relaxed)
+    }
+
+    /// Somebody watches at another node, until that second at least.
+    pub(crate) fn watch_until(&self, second: u32) {
+        self.elsewhere.store(second, Ordering::Relaxed);
+    }
+
+    /// Whether somebody watches at another node.
+    pub(crate) fn is_watched_elsewhere(&self, second: u32) -> bool {
+        self.elsewhere.load(Ordering::Relaxed) > second
     }
 
     /// Nobody watches any more: what was gathered is let go.

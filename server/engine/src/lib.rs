@@ -54,9 +54,9 @@ pub use error::NodeError;
 pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
     AppMetrics, Backend, Beside, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionDetail,
-    ConnectionInfo, ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom, HistoryPage,
-    HistoryQuery, HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure, Published, Quota,
-    RevocationLog, SubscriptionPlace,
+    ConnectionInfo, ConnectionsPage, ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom,
+    HistoryPage, HistoryQuery, HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure,
+    Published, Quota, RevocationLog, SubscriptionPlace,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

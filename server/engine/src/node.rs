@@ -19,7 +19,7 @@ mod tickets;
 mod tokens;
 
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, ConnectionId, MessageId, RequestId};
@@ -57,7 +57,7 @@ use crate::turn;
 
 pub use beside::Beside;
 pub use channels::{ChannelInfo, ChannelsPage, ChannelsQuery};
-pub use connections::{ConnectionDetail, ConnectionInfo, ConnectionsQuery, SubscriptionPlace};
+pub use connections::{ConnectionDetail, ConnectionInfo, ConnectionsPage, ConnectionsQuery, SubscriptionPlace};
 use doors::Links;
 pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
@@ -235,7 +235,7 @@ impl Node {
             memberships: Arc::default(),
             watches,
             chance,
-            local_bus: Arc::new(LocalBus::new(Arc::clone(&directory))),
+            local_bus: Arc::new(LocalBus::new(Arc::clone(&directory), position_key.clone())),
             wide_bus: OnceLock::new(),
             budget: OnceLock::new(),
             directory,
@@ -526,7 +526,22 @@ impl Node {
     /// Beside that it settles what nodes share.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let settling = stop.run_until_cancelled(self.settle());
-        tokio::join!(self.keep_time(&stop), settling);
+        let telling = stop.run_until_cancelled(self.tell_figures());
+        tokio::join!(self.keep_time(&stop), settling, telling);
+    }
+
+    /// What other nodes measured is waited for here, so that nothing else waits for it.
+    async fn tell_figures(&self) {
+        if self.wide_bus.get().is_none() {
+            return;
+        }
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            second.tick().await;
+            self.hear_events_of_others();
+            self.tell_all_figures().await;
+        }
     }
 
     async fn settle(&self) {
@@ -572,7 +587,9 @@ impl Node {
         }
         self.broker.sweep(self.clock.unix_ms());
         self.sweep_presence();
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).publish(self);
+        if self.wide_bus.get().is_none() {
+            self.tell_own_figures();
+        }
     }
 
     /// The second of the monotonic clock.
@@ -588,10 +605,7 @@ impl Node {
 
     /// A position as told outside.
     pub(crate) fn tell(&self, key: &ChannelKey, position: Position) -> String {
-        let mut text = self.lineage(key, position.lineage);
-        text.push('.');
-        text.push_str(&position.seq.to_string());
-        text
+        told(&self.position_key, key, position)
     }
 
     /// A lineage as told outside.
@@ -616,6 +630,14 @@ impl Node {
         }
         outcome
     }
+}
+
+/// A position as it is told outside.
+fn told(sealing: &PositionKey, key: &ChannelKey, position: Position) -> String {
+    let mut text = sealing.seal(key, position.lineage);
+    text.push('.');
+    text.push_str(&position.seq.to_string());
+    text
 }
 
 impl From<NodeError> for Problem {

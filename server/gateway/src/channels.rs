@@ -36,13 +36,13 @@ pub(crate) async fn channels(
     Caller(caller): Caller,
     StrictQuery(params): StrictQuery<ChannelsParams>,
 ) -> Result<Json<ChannelList>, Failure> {
-    let after = params.after.as_deref().map(ChannelName::parse_any).transpose()?;
+    let after = params.after.as_deref().map(ChannelName::parse).transpose()?;
     let limit = page_limit(params.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
-    let page = context.node.channels(&caller, &ChannelsQuery { prefix: params.prefix, after, limit })?;
+    let page = context.node.channels(&caller, ChannelsQuery { prefix: params.prefix, after, limit }).await?;
     let items = page
         .channels
         .into_iter()
         .map(|channel| ChannelView { name: channel.name, subscribers: channel.subscribers })
         .collect();
-    Ok(Json(Page { items, next: page.next.map(|name| name.to_string()) }))
+    Ok(Json(Page { items, next: page.next.map(|name| name.to_string()), missing_nodes: page.missing }))
 }

@@ -27,7 +27,8 @@ const LIMIT_DEFAULT: u32 = 100;
 
 /// List connections
 ///
-/// Those of the app on this node, the oldest first; by user, by channel, or both. By `channel` it takes a key that may
+/// Those of the app on all nodes, the oldest first; by user, by channel, or both. A page may be shorter than was asked for;
+/// the last is the one without `next`. By `channel` it takes a key that may
 /// `manage` that channel, otherwise one that may `manage` `**`.
 #[utoipa::path(
     get,
@@ -49,14 +50,14 @@ pub(crate) async fn list(
     let limit = page_limit(params.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let (user, channel) = (params.user.map(Into::into), params.channel);
     let query = ConnectionsQuery { user, channel, after: params.after, limit };
-    let (page, next) = context.node.connections_of(&caller, &query)?;
-    Ok(Json(Page { items: page.into_iter().map(view).collect(), next: next.map(|id| id.to_string()) }))
+    let page = context.node.connections_of(&caller, query).await?;
+    let items = page.connections.into_iter().map(view).collect();
+    Ok(Json(Page { items, next: page.next.map(|id| id.to_string()), missing_nodes: page.missing }))
 }
 
 /// Look at a connection
 ///
-/// If it is on this node: with where its subscriptions stand and how near its own limits it is. Needs a key that may
-/// `manage` `**`.
+/// With where its subscriptions stand and how near its own limits it is. Needs a key that may `manage` `**`.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/connections/{connection}",
@@ -77,9 +78,9 @@ pub(crate) async fn get(
     Caller(caller): Caller,
     ConnectionPath(id): ConnectionPath,
 ) -> Result<Json<ConnectionDetail>, Failure> {
-    let detail = context.node.connection_detail(&caller, id)?;
+    let detail = context.node.connection_detail(&caller, id).await?;
     let place = |place: fanfare_engine::SubscriptionPlace| SubscriptionPlace {
-        channel: place.channel.to_string(),
+        channel: place.channel.into(),
         position: place.position,
         live: place.is_live,
     };
@@ -93,7 +94,7 @@ pub(crate) async fn get(
 
 /// Look at a user
 ///
-/// Its connections on this node, the oldest hundred of them; `GET …/connections?user=` lists all. Needs a key that may
+/// Its connections, the oldest hundred of them; `GET …/connections?user=` lists all. Needs a key that may
 /// `manage` `**`.
 #[utoipa::path(
     get,
@@ -117,8 +118,9 @@ pub(crate) async fn user(
 ) -> Result<Json<UserView>, Failure> {
     check_user("", &user)?;
     let query = ConnectionsQuery { user: Some(user.as_str().into()), limit: LIMIT_DEFAULT, ..Default::default() };
-    let (page, next) = context.node.connections_of(&caller, &query)?;
-    Ok(Json(UserView { user, connections: page.into_iter().map(view).collect(), more: next.is_some() }))
+    let page = context.node.connections_of(&caller, query).await?;
+    let connections = page.connections.into_iter().map(view).collect();
+    Ok(Json(UserView { user, connections, more: page.next.is_some(), missing_nodes: page.missing }))
 }
 
 /// Send to a user
@@ -283,8 +285,8 @@ fn view(info: ConnectionInfo) -> ConnectionView {
         user: info.user.map(Into::into),
         meta: info.meta.and_then(|meta| serde_json::from_str(&meta).ok()),
         since: since(info.id),
-        transport: info.transport.to_owned(),
-        subscriptions: info.channels.iter().map(ToString::to_string).collect(),
+        transport: info.transport.into(),
+        subscriptions: info.channels.into_iter().map(Into::into).collect(),
         bytes_waiting: info.bytes_waiting,
         round_trip_ms: info.round_trip.map(|span| span.as_secs_f64() * 1_000.0),
     }

@@ -17,7 +17,7 @@ use crate::path::MessagePath;
 
 /// Look at a channel
 ///
-/// How many are subscribed on this node, where the newest message stands, and how much is kept. A channel that nobody
+/// How many are subscribed on all nodes, where the newest message stands, and how much is kept. A channel that nobody
 /// uses is answered with nothing of all. Needs a key that may `manage` the channel.
 #[utoipa::path(
     get,
@@ -39,8 +39,9 @@ pub(crate) async fn channel(
     Caller(caller): Caller,
     Channel(name): Channel,
 ) -> Result<Json<ChannelDetail>, Failure> {
-    let ChannelState { subscribers, position, messages, first } = context.node.channel_state(&caller, &name).await?;
-    Ok(Json(ChannelDetail { name, subscribers, position, messages, first_seq: first }))
+    let ChannelState { subscribers, missing, position, messages, first } =
+        context.node.channel_state(&caller, &name).await?;
+    Ok(Json(ChannelDetail { name, subscribers, position, messages, first_seq: first, missing_nodes: missing }))
 }
 
 /// Read one message

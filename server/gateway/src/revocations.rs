@@ -77,7 +77,7 @@ pub(crate) async fn list(
 ) -> Result<Json<RevocationList>, Failure> {
     let limit = page_limit(params.limit, LIMIT_DEFAULT, LIMIT_MAX)?;
     let (page, next) = context.node.revocations(&caller, params.after, limit)?;
-    Ok(Json(Page { items: page.iter().map(view).collect(), next: next.map(|id| id.to_string()) }))
+    Ok(Json(Page::part(page.iter().map(view).collect(), next.map(|id| id.to_string()))))
 }
 
 /// End a revocation

@@ -1,15 +1,19 @@
-//! Which channels are in use on this node.
+//! Which channels are in use.
+
+use std::collections::BTreeMap;
 
 use fanfare_core::{ChannelKey, ChannelName, Limit, Operation, Refusal, Subject};
+use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::manage::{may_look_at_all, may_look_at_channel};
+use crate::bus::{Answers, Look, Seen};
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
 
 /// Which channels to list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChannelsQuery {
     /// Names that start so.
     pub prefix: Option<String>,
@@ -20,11 +24,11 @@ pub struct ChannelsQuery {
 }
 
 /// A channel that somebody is subscribed to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelInfo {
     /// Its name.
     pub name: ChannelName,
-    /// Its subscriptions on this node.
+    /// Its subscriptions.
     pub subscribers: u64,
 }
 
@@ -35,6 +39,8 @@ pub struct ChannelsPage {
     pub channels: Vec<ChannelInfo>,
     /// Continue after this one; `None` after the last page.
     pub next: Option<ChannelName>,
+    /// Nodes that did not answer in time.
+    pub missing: u32,
 }
 
 impl Node {
@@ -47,11 +53,11 @@ impl Node {
         if entry.channel_count() < max { Ok(()) } else { Err(NodeError::Full { limit: Limit::Channels, max }) }
     }
 
-    /// Lists channels that somebody is subscribed to.
+    /// Lists channels that somebody is subscribed to, on whatever node.
     ///
     /// # Errors
     /// When the caller is neither a key that may `manage` nor a member.
-    pub fn channels(&self, caller: &Caller, query: &ChannelsQuery) -> Result<ChannelsPage, NodeError> {
+    pub async fn channels(&self, caller: &Caller, query: ChannelsQuery) -> Result<ChannelsPage, NodeError> {
         let allowed = match &*caller.subject {
             Subject::Key { capabilities, .. } if capabilities.anywhere(Operation::Manage) => Ok(()),
             Subject::Key { id, .. } => Err(Refusal::Key { key: *id, operation: Operation::Manage }.into()),
@@ -60,15 +66,40 @@ impl Node {
         };
         self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
-        let prefix = query.prefix.as_deref().unwrap_or_default();
-        let mut found = caller.entry.channels(prefix, query.after.as_ref(), limit + 1);
-        let more = found.len() > limit;
+        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Channels(query)).wait().await;
+        let (mut sums, mut horizon) = (BTreeMap::<ChannelName, u64>::new(), None::<ChannelName>);
+        for (_, seen) in seen {
+            let Seen::Channels(channels, more) = seen else { continue };
+            // Behind the last of a node that has more, some of its channels are not known.
+            if let Some(last) = channels.last().filter(|_| more)
+                && horizon.as_ref().is_none_or(|horizon| last.name < *horizon)
+            {
+                horizon = Some(last.name.clone());
+            }
+            for ChannelInfo { name, subscribers } in channels {
+                *sums.entry(name).or_default() += subscribers;
+            }
+        }
+        let mut found: Vec<_> =
+            sums.into_iter().filter(|(name, _)| horizon.as_ref().is_none_or(|horizon| name <= horizon)).collect();
+        let more = horizon.is_some() || found.len() > limit;
         found.truncate(limit);
         // A page may be short of what the key may not see; the cursor still moves on.
         let next = more.then(|| found.last().map(|(name, _)| name.clone())).flatten();
-        let seen = |name: &ChannelName| !name.is_reserved() && may_look_at_channel(caller, name).is_ok();
+        let seen = |name: &ChannelName| may_look_at_channel(caller, name).is_ok();
         let channels = found.into_iter().filter(|(name, _)| seen(name));
-        let channels = channels.map(|(name, count)| ChannelInfo { name, subscribers: count.into() }).collect();
-        Ok(ChannelsPage { channels, next })
+        let channels = channels.map(|(name, subscribers)| ChannelInfo { name, subscribers }).collect();
+        Ok(ChannelsPage { channels, next, missing })
+    }
+}
+
+impl AppEntry {
+    /// Channels of this node that are meant, and whether there are more. Fanfare's own are not among them.
+    pub(crate) fn channels_page(&self, query: &ChannelsQuery) -> (Vec<ChannelInfo>, bool) {
+        let limit = query.limit.clamp(1, 1_000) as usize;
+        let mut found = self.channels(query.prefix.as_deref().unwrap_or_default(), query.after.as_ref(), limit + 1);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        (found.into_iter().map(|(name, count)| ChannelInfo { name, subscribers: count.into() }).collect(), more)
     }
 }

@@ -1,20 +1,26 @@
-//! Connections and users as a backend sees them: of this node.
+//! Connections and users as a backend sees them, wherever they are.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_core::id::ConnectionId;
+use fanfare_core::position::PositionKey;
 use fanfare_core::{ChannelName, ErrorCode, Limit, Problem, Subject};
+use serde::{Deserialize, Serialize};
 
-use super::Node;
 use super::manage::{may_look_at_all, may_look_at_channel};
+use super::{Node, told};
+use crate::bus::{Answers, Look, Seen};
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 use crate::error::NodeError;
 use crate::outbox::Outbox;
 
+/// Bytes of one node's part of a page of connections, about: what comes on top is on the next.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Which connections to list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConnectionsQuery {
     /// Those of this user.
     pub user: Option<Box<str>>,
@@ -27,7 +33,7 @@ pub struct ConnectionsQuery {
 }
 
 /// A connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionInfo {
     /// Its id; made when it came.
     pub id: ConnectionId,
@@ -36,9 +42,9 @@ pub struct ConnectionInfo {
     /// `ff.meta` of its token, a JSON object.
     pub meta: Option<Box<str>>,
     /// How it is connected.
-    pub transport: &'static str,
-    /// What it is subscribed to, by name.
-    pub channels: Vec<ChannelName>,
+    pub transport: Box<str>,
+    /// What it is subscribed to, by name; Fanfare's own channels included.
+    pub channels: Vec<Box<str>>,
     /// Bytes that wait until it takes them.
     pub bytes_waiting: u64,
     /// How long it took to answer the node's last probe; `None` before the first, which comes when the link is silent.
@@ -46,7 +52,7 @@ pub struct ConnectionInfo {
 }
 
 /// A connection, seen from near.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionDetail {
     /// What a list shows of it.
     pub info: ConnectionInfo,
@@ -56,11 +62,22 @@ pub struct ConnectionDetail {
     pub limits: Vec<(Limit, u64, u64)>,
 }
 
+/// Connections, and where they go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConnectionsPage {
+    /// The oldest first.
+    pub connections: Vec<ConnectionInfo>,
+    /// Continue after this one; `None` after the last page.
+    pub next: Option<ConnectionId>,
+    /// Nodes that did not answer in time.
+    pub missing: u32,
+}
+
 /// Where a subscription stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionPlace {
-    /// Its channel.
-    pub channel: ChannelName,
+    /// Its channel; Fanfare's own included.
+    pub channel: Box<str>,
     /// Up to where it was sent everything, as told outside; `None` before its first page.
     pub position: Option<String>,
     /// Whether messages reach it as they come; else it reads on from history.
@@ -68,42 +85,86 @@ pub struct SubscriptionPlace {
 }
 
 impl Node {
-    /// Lists the app's connections on this node, the oldest first, and where the next page starts.
+    /// Lists the app's connections, the oldest first. A page may be shorter than it may be, with more behind it.
     ///
     /// # Errors
     /// When the caller is neither a member nor a key that may `manage` the channel that is asked for, or, without one,
     /// `**`.
-    pub fn connections_of(
-        &self,
-        caller: &Caller,
-        query: &ConnectionsQuery,
-    ) -> Result<(Vec<ConnectionInfo>, Option<ConnectionId>), NodeError> {
+    pub async fn connections_of(&self, caller: &Caller, query: ConnectionsQuery) -> Result<ConnectionsPage, NodeError> {
         let allowed = match &query.channel {
             Some(channel) => may_look_at_channel(caller, channel).map(drop),
             None => may_look_at_all(caller),
         };
         self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
-        let mut found = find(&caller.entry, query, limit + 1);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().map(|(id, _)| *id).filter(|_| more);
-        Ok((found.into_iter().map(|(id, outbox)| info(id, &outbox)).collect(), next))
+        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Connections(query)).wait().await;
+        let (mut connections, mut horizon) = (Vec::new(), None::<ConnectionId>);
+        for (_, seen) in seen {
+            let Seen::Connections(some, more) = seen else { continue };
+            // Behind the last of a node that has more, some of its connections are not known.
+            if let Some(last) = some.last().filter(|_| more) {
+                horizon = Some(horizon.map_or(last.id, |horizon| horizon.min(last.id)));
+            }
+            connections.extend(some);
+        }
+        connections.retain(|info| horizon.is_none_or(|horizon| info.id <= horizon));
+        connections.sort_by_key(|info| info.id);
+        // One that has just come back at another node may still be known to the one before.
+        connections.dedup_by_key(|info| info.id);
+        let more = horizon.is_some() || connections.len() > limit;
+        connections.truncate(limit);
+        let next = connections.last().map(|info| info.id).filter(|_| more);
+        Ok(ConnectionsPage { connections, next, missing })
     }
 
-    /// One connection, if it is here.
+    /// One connection.
     ///
     /// # Errors
-    /// When the caller is neither a member nor a key that may `manage` `**`, or there is no such connection on this node.
-    pub fn connection_detail(&self, caller: &Caller, id: ConnectionId) -> Result<ConnectionDetail, NodeError> {
+    /// When the caller is neither a member nor a key that may `manage` `**`, there is no such connection, or the node that
+    /// may have it did not answer.
+    pub async fn connection_detail(&self, caller: &Caller, id: ConnectionId) -> Result<ConnectionDetail, NodeError> {
         self.counted(&caller.entry, may_look_at_all(caller))?;
-        let found = caller.entry.registry.find(id).ok_or_else(|| {
-            let detail = "There is no such connection: it has ended, or never was.";
-            NodeError::Invalid(Box::new(Problem::new(ErrorCode::NotFound, detail)))
+        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Connection(id)).wait().await;
+        let found = seen.into_iter().find_map(|(_, seen)| match seen {
+            Seen::Connection(detail) => detail,
+            _ => None,
         });
-        let outbox = self.counted(&caller.entry, found)?;
-        let info = info(id, &outbox);
-        let app = caller.entry.peek();
+        let found = found.ok_or_else(|| {
+            let (code, detail) = if missing > 0 {
+                (ErrorCode::TryAgain, "A node did not answer in time, and the connection is at no other.")
+            } else {
+                (ErrorCode::NotFound, "There is no such connection: it has ended, or never was.")
+            };
+            NodeError::Invalid(Box::new(Problem::new(code, detail)))
+        });
+        Ok(*self.counted(&caller.entry, found)?)
+    }
+}
+
+impl AppEntry {
+    /// Connections of this node that are meant, the oldest first, and whether there are more.
+    pub(crate) fn connections_page(&self, query: &ConnectionsQuery) -> (Vec<ConnectionInfo>, bool) {
+        let limit = query.limit.clamp(1, 1_000) as usize;
+        let found = find(self, query, limit + 1);
+        let all = found.len();
+        let mut bytes = 0;
+        let fits = |info: &ConnectionInfo| {
+            // One at least is given.
+            let fits = bytes < PAGE_BYTES_MAX;
+            bytes += 200 + info.channels.iter().map(|name| name.len() + 3).sum::<usize>();
+            bytes += info.meta.as_ref().map_or(0, |meta| meta.len());
+            fits
+        };
+        let page: Vec<_> =
+            found.into_iter().take(limit).map(|(id, outbox)| info(id, &outbox)).take_while(fits).collect();
+        let more = page.len() < all;
+        (page, more)
+    }
+
+    /// A connection of this node, seen from near.
+    pub(crate) fn connection_detail(&self, id: ConnectionId, positions: &PositionKey) -> Option<ConnectionDetail> {
+        let outbox = self.registry.find(id)?;
+        let (info, app) = (info(id, &outbox), self.peek());
         let max =
             |limit| outbox.subject().map_or_else(|| app.limits.get(limit), |who| who.limit(&app.limits, limit)).max;
         let used = [(Limit::Subscriptions, info.channels.len() as u64), (Limit::OutboxBytes, info.bytes_waiting)];
@@ -112,13 +173,13 @@ impl Node {
             .places()
             .into_iter()
             .map(|place| SubscriptionPlace {
-                channel: place.channel.name().clone(),
-                position: place.position.map(|position| self.tell(place.channel.key(), position)),
+                channel: place.channel.name().as_str().into(),
+                position: place.position.map(|position| told(positions, place.channel.key(), position)),
                 is_live: place.is_live,
             })
             .collect();
         places.sort_unstable_by(|one, other| one.channel.cmp(&other.channel));
-        Ok(ConnectionDetail { info, places, limits })
+        Some(ConnectionDetail { info, places, limits })
     }
 }
 
@@ -146,6 +207,7 @@ fn find(entry: &AppEntry, query: &ConnectionsQuery, limit: usize) -> Vec<(Connec
 fn info(id: ConnectionId, outbox: &Outbox) -> ConnectionInfo {
     let (mut channels, bytes_waiting) = outbox.look();
     channels.sort_unstable();
+    let channels = channels.iter().map(|name| name.as_str().into()).collect();
     let subject = outbox.subject();
     let client = match subject.as_deref() {
         Some(Subject::Client(client)) => Some(client),
@@ -155,7 +217,7 @@ fn info(id: ConnectionId, outbox: &Outbox) -> ConnectionInfo {
         id,
         user: client.and_then(|client| client.sub.clone()),
         meta: client.and_then(|client| client.meta.clone()),
-        transport: outbox.transport(),
+        transport: outbox.transport().into(),
         channels,
         bytes_waiting: bytes_waiting as u64,
         round_trip: outbox.round_trip(),

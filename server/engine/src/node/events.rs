@@ -11,11 +11,15 @@ use fanfare_core::{ChannelKey, ChannelName, Data, Problem};
 use super::Node;
 use super::figures::own_append;
 use crate::broker::{Append, Appended};
+use crate::bus::Look;
 use crate::caller::Caller;
 use crate::directory::AppEntry;
 
 /// What is kept of an app's events, so that whoever opens the console late finds what has just happened.
 const KEPT: History = History { ttl_ms: 300_000, messages: 500, bytes: 1024 * 1024 };
+
+/// For how many seconds another node's word holds that somebody listens there; it comes each second.
+const ELSEWHERE_S: u32 = 4;
 
 /// The apps whose events somebody watches.
 #[derive(Default)]
@@ -96,13 +100,34 @@ impl Node {
         }
     }
 
+    /// Has other nodes tell what happens in apps whose events somebody listens to here.
+    pub(super) fn hear_events_of_others(&self) {
+        let Ok(name) = ChannelName::parse_any(debug::CHANNEL) else { return };
+        let watched = self.events.apps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for entry in watched.iter().filter(|entry| is_heard(entry, &name)) {
+            // They tell it on the channel: there is nothing to wait for.
+            drop(self.bus().look(entry.id(), Look::Events));
+        }
+    }
+
+    /// Apps whose events somebody listens to at another node gather them here too.
+    fn watch_for_others(&self, apps: &mut Vec<Arc<AppEntry>>) {
+        for entry in self.directory.take_heard_elsewhere().into_iter().filter_map(|app| self.directory.entry(app)) {
+            entry.events.watch_until(self.second().saturating_add(ELSEWHERE_S));
+            if entry.events.watch() {
+                apps.push(entry);
+            }
+        }
+    }
+
     /// Tells what was gathered. Apps that nobody watches any more gather nothing from here on.
     pub(crate) fn tell_events(&self) {
         let Ok(name) = ChannelName::parse_any(debug::CHANNEL) else { return };
         let mut watched = self.events.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watch_for_others(&mut watched);
+        let second = self.second();
         watched.retain(|entry| {
-            let is_heard = entry.channel(&name).is_some_and(|channel| channel.subscribers() > 0);
-            if !is_heard {
+            if !is_heard(entry, &name) && !entry.events.is_watched_elsewhere(second) {
                 entry.events.unwatch();
                 return false;
             }
@@ -119,6 +144,11 @@ impl Node {
         drop(watched);
         self.hub.run_ready();
     }
+}
+
+/// Whether somebody listens to an app's events here.
+fn is_heard(entry: &AppEntry, name: &ChannelName) -> bool {
+    entry.channel(name).is_some_and(|channel| channel.subscribers() > 0)
 }
 
 /// What was asked, as far as it is known where it is refused.

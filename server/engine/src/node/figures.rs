@@ -1,8 +1,8 @@
 //! Figures: what an app and the node measure, and the live ones on each app's reserved channels.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use fanfare_core::id::{AppId, MessageId};
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::Node;
 use crate::broker::{Append, Scope};
+use crate::bus::{Look, Seen};
 use crate::caller::Caller;
 use crate::decisions::TakenDecisions;
 use crate::directory::AppEntry;
@@ -48,9 +49,20 @@ pub(super) struct LiveFigures {
 /// What is remembered of an app that somebody looks at.
 struct Before {
     at: Duration,
-    read: Measures,
+    /// By node.
+    read: HashMap<Arc<str>, Measures>,
     /// The stages' histograms of the last seconds, oldest first.
     window: VecDeque<[Histogram; Stage::ALL.len()]>,
+}
+
+/// What nodes have counted until now.
+type Readings = Vec<(Arc<str>, Measures)>;
+
+/// An app whose figures somebody listens to, and on which channels.
+struct Heard {
+    entry: Arc<AppEntry>,
+    overview: Option<ChannelKey>,
+    latency: Option<ChannelKey>,
 }
 
 /// What happened in about the last second.
@@ -108,7 +120,7 @@ impl Node {
     /// What an app measured on this node until now.
     #[must_use]
     pub fn stats(&self, app: AppId) -> Option<Measures> {
-        self.directory.entry(app).map(|entry| measures(&entry))
+        self.directory.entry(app).map(|entry| entry.measures())
     }
 
     /// What slow clients were not sent, of one app or of all.
@@ -131,7 +143,7 @@ impl Node {
     /// What every app measured on this node until now. Apps that nothing ever happened in are left out.
     #[must_use]
     pub fn measures(&self) -> Vec<(AppId, Measures)> {
-        let read = self.directory.entries().into_iter().map(|entry| (entry.id(), measures(&entry)));
+        let read = self.directory.entries().into_iter().map(|entry| (entry.id(), entry.measures()));
         read.filter(|(_, measures)| !measures.is_empty()).collect()
     }
 
@@ -165,7 +177,7 @@ impl Node {
     pub fn metrics(&self) -> NodeFigures {
         let entries = self.directory.entries();
         let mut total = Measures::default();
-        entries.iter().for_each(|entry| total.add(&measures(entry)));
+        entries.iter().for_each(|entry| total.add(&entry.measures()));
         let sum = |of: fn(&AppStats) -> &AtomicU64| {
             entries.iter().map(|entry| of(&entry.stats).load(Ordering::Relaxed)).sum::<u64>()
         };
@@ -178,51 +190,90 @@ impl Node {
     }
 }
 
-fn measures(entry: &AppEntry) -> Measures {
-    entry.stats.measures(entry.channel_count())
-}
+impl Node {
+    /// Publishes each app's figures where somebody listens, of this node alone.
+    pub(super) fn tell_own_figures(&self) {
+        let told = self.heard_figures().into_iter().map(|heard| {
+            let own = ("".into(), heard.entry.measures());
+            (heard, vec![own])
+        });
+        self.publish_figures(told.collect());
+    }
 
-impl LiveFigures {
-    /// Publishes each app's figures, where somebody listens.
-    pub(super) fn publish(&mut self, node: &Node) {
+    /// Publishes each app's figures where somebody listens, of all nodes together. One of the nodes where somebody does
+    /// tells all listeners.
+    pub(super) async fn tell_all_figures(&self) {
+        let bus = self.bus();
+        let leading = self.heard_figures().into_iter().filter(|heard| bus.leads(heard.entry.id()));
+        // All are asked before the first is waited for.
+        let asked: Vec<_> = leading
+            .map(|heard| {
+                let answers = bus.look(heard.entry.id(), Look::Measures);
+                (heard, answers)
+            })
+            .collect();
+        let mut told = Vec::with_capacity(asked.len());
+        for (heard, answers) in asked {
+            let seen = answers.wait().await.seen.into_iter().filter_map(|(node, seen)| match seen {
+                Seen::Measures(measures) => Some((node, *measures)),
+                _ => None,
+            });
+            told.push((heard, seen.collect()));
+        }
+        self.publish_figures(told);
+    }
+
+    /// Apps whose figures somebody listens to here.
+    fn heard_figures(&self) -> Vec<Heard> {
         let names = [OVERVIEW, LATENCY].map(|name| ChannelName::parse_any(&format!("$stats:{name}")));
-        let [Ok(overview), Ok(latency)] = names else { return };
-        let now = node.clock.monotonic();
-        let mut looked_at = HashMap::new();
-        for entry in node.directory.entries() {
+        let [Ok(overview), Ok(latency)] = names else { return Vec::new() };
+        let entries = self.directory.entries().into_iter().filter_map(|entry| {
             let heard = |name: &ChannelName| {
                 let key = ChannelKey::from_broker(entry.id(), name.clone());
-                node.hub.find(&key).filter(|channel| channel.subscribers() > 0).map(|_| key)
+                self.hub.find(&key).filter(|channel| channel.subscribers() > 0).map(|_| key)
             };
             let (overview, latency) = (heard(&overview), heard(&latency));
-            if overview.is_none() && latency.is_none() {
-                continue;
-            }
-            let before = self.apps.remove(&entry.id());
-            let (next, second) = Before::next(before, measures(&entry), now, node.clock.unix_ms());
+            (overview.is_some() || latency.is_some()).then_some(Heard { entry, overview, latency })
+        });
+        entries.collect()
+    }
+
+    fn publish_figures(&self, told: Vec<(Heard, Readings)>) {
+        let now = self.clock.monotonic();
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked_at = HashMap::new();
+        for (Heard { entry, overview, latency }, read) in told {
+            let before = figures.apps.remove(&entry.id());
+            let (next, second) = Before::next(before, read, now, self.clock.unix_ms());
             // A rate needs two readings: the first second says nothing rather than zero.
             if let Some(second) = second {
                 if let Some(key) = overview {
-                    tell(node, &key, OVERVIEW, &second.overview(&next.window));
+                    tell(self, &key, OVERVIEW, &second.overview(&next.window));
                 }
                 if let Some(key) = latency {
-                    tell(node, &key, LATENCY, &second.latency());
+                    tell(self, &key, LATENCY, &second.latency());
                 }
             }
             looked_at.insert(entry.id(), next);
         }
-        self.apps = looked_at;
-        node.hub.run_ready();
+        figures.apps = looked_at;
+        drop(figures);
+        self.hub.run_ready();
     }
 }
 
 impl Before {
-    /// Takes a reading in, and says what happened since the one before.
-    fn next(before: Option<Self>, read: Measures, now: Duration, time: u64) -> (Self, Option<Second>) {
+    /// Takes readings of nodes in, and says what happened since those before. A node that was not read before, or is not
+    /// read now, adds nothing that it counted but what it has now.
+    fn next(before: Option<Self>, read: Readings, now: Duration, time: u64) -> (Self, Option<Second>) {
+        let read: HashMap<_, _> = read.into_iter().collect();
         let Some(Self { at, read: earlier, mut window }) = before else {
             return (Self { at: now, read, window: VecDeque::new() }, None);
         };
-        let measures = read.since(&earlier);
+        let mut measures = Measures::default();
+        for (node, read) in &read {
+            measures.add(&read.since(earlier.get(node).unwrap_or(read)));
+        }
         if window.len() == WINDOW {
             window.pop_front();
         }
@@ -313,6 +364,10 @@ pub(super) fn own_append(node: &Node, name: &str, data: Data) -> Append {
 mod tests {
     use super::*;
 
+    fn of(node: &str, read: Measures) -> Readings {
+        vec![(node.into(), read)]
+    }
+
     fn read(messages_in: u64, micros: u64) -> Measures {
         let mut read = Measures { flow: Flow { messages_in, ..Flow::default() }, ..Measures::default() };
         read.latency[Stage::Delivery as usize].record(micros, messages_in);
@@ -321,18 +376,31 @@ mod tests {
 
     #[test]
     fn counters_that_begin_anew_make_no_rate() {
-        let (before, _) = Before::next(None, read(9, 100), Duration::ZERO, 0);
-        let (_, second) = Before::next(Some(before), Measures::default(), Duration::from_secs(1), 0);
+        let (before, _) = Before::next(None, of("a", read(9, 100)), Duration::ZERO, 0);
+        let (_, second) = Before::next(Some(before), of("a", Measures::default()), Duration::from_secs(1), 0);
         assert!(second.expect("the second reading").overview(&VecDeque::new()).r#in.messages < 0.1);
+    }
+
+    #[test]
+    fn what_nodes_counted_adds_up_and_a_node_that_comes_makes_no_leap() {
+        let at = |second: u64| Duration::from_secs(second);
+        let both = |one, other| [of("a", read(one, 100)), of("b", read(other, 100))].concat();
+        let (before, _) = Before::next(None, of("a", read(5, 100)), at(0), 0);
+        let (before, second) = Before::next(Some(before), both(7, 1_000), at(1), 0);
+        assert_eq!(second.expect("there was one before").measures.flow.messages_in, 2);
+        let (before, second) = Before::next(Some(before), both(8, 1_030), at(2), 0);
+        assert_eq!(second.expect("there was one before").measures.flow.messages_in, 31);
+        let (_, second) = Before::next(Some(before), of("b", read(1_031, 100)), at(3), 0);
+        assert_eq!(second.expect("there was one before").measures.flow.messages_in, 1);
     }
 
     #[test]
     fn percentiles_cover_the_last_seconds_and_then_forget() {
         let at = |second: u64| Duration::from_secs(second);
-        let (mut before, _) = Before::next(None, Measures::default(), at(0), 0);
+        let (mut before, _) = Before::next(None, of("a", Measures::default()), at(0), 0);
         let mut seen = Vec::new();
         for second in 1..=12 {
-            let (next, told) = Before::next(Some(before), read(100, 5_000), at(second), 0);
+            let (next, told) = Before::next(Some(before), of("a", read(100, 5_000)), at(second), 0);
             seen.push(told.expect("there was one before").overview(&next.window).latency_ms.is_some());
             before = next;
         }

@@ -8,14 +8,17 @@ use super::Node;
 use super::history::{BYTES_MAX, MESSAGES_MAX};
 use super::manage::{may_act_on_channel, may_look_at_channel, may_manage_channel};
 use crate::broker::{Read, Remove, Start};
+use crate::bus::{Answers, Look, Seen};
 use crate::caller::Caller;
 use crate::error::NodeError;
 
 /// A channel as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelState {
-    /// Its subscriptions on this node.
+    /// Its subscriptions.
     pub subscribers: u64,
+    /// Nodes that did not say in time how many they have.
+    pub missing: u32,
     /// The position of its newest message, as told outside.
     pub position: String,
     /// How many messages are kept, deleted ones included.
@@ -35,8 +38,13 @@ impl Node {
             let read = Read { start: Start::Top, messages_max: 1, bytes_max: 1, now_ms: self.clock.unix_ms() };
             let page = self.read(&key, read).wait().await?;
             let messages = (page.top + 1).saturating_sub(page.first);
+            let look = Look::Subscribers(channel.clone());
+            let Answers { seen, missing } = self.bus().look(caller.entry.id(), look).wait().await;
+            let subscribers =
+                seen.into_iter().map(|(_, seen)| if let Seen::Subscribers(count) = seen { count } else { 0 });
             Ok(ChannelState {
-                subscribers: caller.entry.channel(channel).map_or(0, |channel| channel.subscribers().into()),
+                subscribers: subscribers.sum(),
+                missing,
                 position: self.tell(&key, Position { lineage: page.lineage, seq: page.top }),
                 messages,
                 first: (messages > 0).then_some(page.first),
