@@ -31,6 +31,7 @@ pub mod client;
 pub mod command;
 mod journals;
 pub mod jwks;
+pub mod nginx;
 pub mod owner;
 pub mod postgres;
 pub mod proxy;

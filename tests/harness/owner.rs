@@ -50,6 +50,12 @@ impl Owner {
         format!("{}/v1/apps/{}", self.gateway_url, self.app)
     }
 
+    /// The same owner, who comes in over something that stands before the nodes.
+    #[must_use]
+    pub fn through(&self, gateway_url: &str, control_url: &str) -> Self {
+        Self { control_url: control_url.to_owned(), gateway_url: gateway_url.to_owned(), ..self.clone() }
+    }
+
     /// The same owner, who speaks to another node of the platform.
     #[must_use]
     pub fn at(&self, server: &Server) -> Self {

@@ -15,6 +15,7 @@ use std::env;
 use std::time::Duration;
 
 use ::harness::ledger::Fact;
+use ::harness::nginx::Nginx;
 use ::harness::proxy::Proxy;
 use ::harness::redis::Redis;
 use anyhow::{Context as _, Result, ensure};
@@ -43,10 +44,23 @@ async fn under_load(
     costs: Costs,
     strike: impl AsyncFnOnce(&mut Nodes, Duration) -> Result<()>,
 ) -> Result<()> {
+    let (span, scale) = asked()?;
+    run(fault, Nodes::over(redis, 3).await?, (costs, span, scale), strike).await
+}
+
+/// For how long, and how much load.
+fn asked() -> Result<(Duration, Scale)> {
     let seconds = env::var("FANFARE_CHAOS_SECONDS").map_or(Ok(SECONDS), |seconds| seconds.parse())?;
-    let scale = Scale::of(env::var("FANFARE_CHAOS_SCALE").ok().as_deref())?;
-    let span = Duration::from_secs(seconds);
-    let mut nodes = Nodes::over(redis, 3).await?;
+    Ok((Duration::from_secs(seconds), Scale::of(env::var("FANFARE_CHAOS_SCALE").ok().as_deref())?))
+}
+
+/// The same over nodes that are there.
+async fn run(
+    fault: &str,
+    mut nodes: Nodes,
+    (costs, span, scale): (Costs, Duration, Scale),
+    strike: impl AsyncFnOnce(&mut Nodes, Duration) -> Result<()>,
+) -> Result<()> {
     let mut load = Load::start(&nodes, scale).await?;
     load.goes_on(span / 3).await?;
     let begun = Instant::now();
@@ -60,7 +74,7 @@ async fn under_load(
     let report = judged.judge()?;
     told(fault, &report);
     // A load that stood still proves nothing.
-    ensure!(report.acked > scale.publishes(seconds) / 4, "{fault}: {report}");
+    ensure!(report.acked > scale.publishes(span.as_secs()) / 4, "{fault}: {report}");
     ensure!(costs == Costs::Nothing || report.not_recovered > 0, "{fault}: nobody was told of what was lost: {report}");
     ensure!(costs == Costs::Lineages || report.not_recovered == 0, "{fault}: {report}");
     Ok(())
@@ -194,6 +208,25 @@ async fn f39_nodes_are_replaced_one_by_one() -> Result<()> {
         for node in &mut nodes.all {
             node.stop().await?;
             node.launch().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// nginx before two nodes, which takes new workers again and again while both nodes are replaced, one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f49_what_stands_before_the_nodes_is_reloaded_while_they_are_replaced() -> Result<()> {
+    let (span, scale) = asked()?;
+    let mut nodes = Nodes::over(Redis::start().await?, 2).await?;
+    nodes.nginx = Some(Nginx::start([&nodes.all[0], &nodes.all[1]]).await?);
+    run("F49", nodes, (Costs::Nothing, span, scale), async |nodes, span| {
+        for number in 0..2 {
+            nodes.nginx.as_ref().context("it stands there")?.reload()?;
+            lasts(span / 4).await;
+            nodes.all[number].stop().await?;
+            nodes.nginx.as_ref().context("it stands there")?.reload()?;
+            nodes.all[number].launch().await?;
         }
         Ok(())
     })

@@ -3,6 +3,7 @@
 mod limits;
 mod looking;
 mod presence;
+mod proxied;
 mod transports;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use ::harness::client::Client;
 use ::harness::command::fanfare;
 use ::harness::eventually;
 use ::harness::ledger::{Fact, Ledger};
+use ::harness::nginx::Nginx;
 use ::harness::owner::Owner;
 use ::harness::postgres::{Database, database};
 use ::harness::redis::Redis;
@@ -31,6 +33,8 @@ pub(crate) struct Nodes {
     pub(crate) redis: Redis,
     database: Database,
     pub(crate) all: Vec<Server>,
+    /// What stands before the first two, where clients come that way.
+    pub(crate) nginx: Option<Nginx>,
 }
 
 impl Nodes {
@@ -40,7 +44,7 @@ impl Nodes {
 
     pub(crate) async fn over(redis: Redis, count: usize) -> Result<Self> {
         let database = database().await?;
-        let mut nodes = Self { redis, database, all: Vec::new() };
+        let mut nodes = Self { redis, database, all: Vec::new(), nginx: None };
         for _ in 0..count {
             nodes.add().await?;
         }
@@ -48,7 +52,11 @@ impl Nodes {
     }
 
     async fn add(&mut self) -> Result<()> {
-        self.all.push(Server::start_with(self.options()).await?);
+        self.add_with(self.options()).await
+    }
+
+    async fn add_with(&mut self, options: Options) -> Result<()> {
+        self.all.push(Server::start_with(options).await?);
         Ok(())
     }
 
@@ -58,14 +66,15 @@ impl Nodes {
             .with("FANFARE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     }
 
-    /// Somebody who signed up at the first node, as every node knows them.
+    /// Somebody who signed up at the first node, as every node knows them; or as they come in through nginx.
     pub(crate) async fn sign_up(&self) -> Result<Vec<Owner>> {
         let owner = self.all[0].sign_up().await?;
         let everywhere: Vec<Owner> = self.all.iter().map(|node| owner.at(node)).collect();
         for (node, owner) in self.all.iter().zip(&everywhere) {
             node.await_app(owner).await?;
         }
-        Ok(everywhere)
+        let Some(nginx) = &self.nginx else { return Ok(everywhere) };
+        Ok(vec![owner.through(nginx.gateway_url(), nginx.control_url())])
     }
 }
 

@@ -57,6 +57,16 @@ pub(crate) fn redis() -> Result<Done> {
     Ok(Done::Ok(found().context("apt installed redis-server, which is not on the path")?))
 }
 
+/// nginx, for the tests of what stands before nodes.
+pub(crate) fn nginx() -> Result<Done> {
+    if on_path(&["nginx"]).is_none() {
+        ensure!(has_apt(), "the tests need nginx on the path, and only root can install it");
+        apt(&["nginx-light"])?;
+    }
+    let found = on_path(&["nginx"]).context("apt installed nginx-light, and nginx is not on the path")?;
+    Ok(Done::Ok(found.display().to_string()))
+}
+
 /// The first of these programs that is on the path.
 pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

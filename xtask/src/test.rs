@@ -46,6 +46,7 @@ const STAGES: &[Stage] = &[
     ("node", |_| install::node()),
     ("postgres", |_| install::postgres()),
     ("redis", |_| install::redis()),
+    ("nginx", |_| install::nginx()),
     // Only the names of the files: `cargo fmt` says the rest.
     ("format", |_| check("format", &["fmt", "--all", "--check", "--", "--files-with-diff"])),
     ("sdk", |_| sdk::build()),

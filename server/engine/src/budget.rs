@@ -93,6 +93,17 @@ pub enum Part {
     Elsewhere(u64),
 }
 
+/// What of limits is shared at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sharing {
+    /// Rates that were drawn from lately.
+    pub rates: u64,
+    /// Whether nothing can be heard, and each node goes on with a part of its own.
+    pub is_away: bool,
+    /// Times that began.
+    pub times_away: u64,
+}
+
 /// Nothing can be settled now. What nodes were told last goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what all nodes share cannot be reached")]

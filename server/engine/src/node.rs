@@ -16,6 +16,7 @@ mod presence;
 mod pressure;
 mod revocations;
 mod tickets;
+mod timing;
 mod tokens;
 
 use std::sync::atomic::AtomicU8;
@@ -38,7 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::broker::{Append, Appended, Broker, Deliver, Durability, Pending};
-use crate::budget::{self, Budget, Settling};
+use crate::budget::{Budget, Sharing};
 use crate::bus::{Bus, LocalBus};
 use crate::caller::Caller;
 use crate::chance::Chance;
@@ -47,7 +48,7 @@ use crate::directory::{AppEntry, ConnectionPermit, Directory, Population};
 use crate::error::NodeError;
 use crate::hub::{FansOut, Hub};
 use crate::outbox::{Outbox, Wire};
-use crate::presence::{BATCH, Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
+use crate::presence::{Hear, Memberships, MemoryPresence, MemoryPresenceOptions, Presence, Watches};
 use crate::reads::Reads;
 use crate::stats::AppStats;
 use crate::ticket::{ResumeTicket, TicketKeys};
@@ -279,6 +280,12 @@ impl Node {
     pub fn share_over(&self, budget: Arc<dyn Budget>) {
         self.directory.share();
         let _first = self.budget.set(budget);
+    }
+
+    /// What is shared at this moment; `None` where there are no other nodes.
+    #[must_use]
+    pub fn sharing(&self) -> Option<Sharing> {
+        self.budget.get().map(|_| self.directory.watched().sharing())
     }
 
     pub(crate) fn bus(&self) -> &Arc<dyn Bus> {
@@ -520,81 +527,6 @@ impl Node {
         let id = ConnectionId::new(self.clock.unix_ms(), self.chance.next());
         let outbox = Outbox::new(id, handshake.wire, sink, Arc::clone(&permit.entry.budget));
         connection::serve(Arc::clone(self), permit, handshake, reader, outbox)
-    }
-
-    /// Until `stop`: once a second heartbeats, expiry, sweeps and live figures; more often changes of presence, and events.
-    /// Beside that it settles what nodes share.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let settling = stop.run_until_cancelled(self.settle());
-        let telling = stop.run_until_cancelled(self.tell_figures());
-        tokio::join!(self.keep_time(&stop), settling, telling);
-    }
-
-    /// What other nodes measured is waited for here, so that nothing else waits for it.
-    async fn tell_figures(&self) {
-        if self.wide_bus.get().is_none() {
-            return;
-        }
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            second.tick().await;
-            self.hear_events_of_others();
-            self.tell_all_figures().await;
-        }
-    }
-
-    async fn settle(&self) {
-        let Some(budget) = self.budget.get() else { return };
-        let (mut settling, mut turn) = (Settling::default(), tokio::time::interval(budget::TURN));
-        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            turn.tick().await;
-            settling.turn(&self.directory, &**budget, self.clock.monotonic()).await;
-        }
-    }
-
-    async fn keep_time(&self, stop: &CancellationToken) {
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut batch = tokio::time::interval(BATCH);
-        batch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                _ = second.tick() => self.tick(),
-                _ = batch.tick() => {
-                    self.tell_presence();
-                    self.tell_events();
-                }
-            }
-        }
-    }
-
-    /// What [`Node::run`] does each second.
-    pub fn tick(&self) {
-        let second = self.second();
-        for entry in self.directory.entries() {
-            entry.tick(second, self.clock.unix_ms());
-            entry.registry.each(|outbox| outbox.tick_if_due(second));
-        }
-        if self.pressure() == Pressure::Critical {
-            self.shed();
-        }
-        for key in self.hub.sweep() {
-            self.broker.detach(&key, &|| self.hub.find(&key).is_some());
-        }
-        self.broker.sweep(self.clock.unix_ms());
-        self.sweep_presence();
-        if self.wide_bus.get().is_none() {
-            self.tell_own_figures();
-        }
-    }
-
-    /// The second of the monotonic clock.
-    pub(crate) fn second(&self) -> u32 {
-        u32::try_from(self.clock.monotonic().as_secs()).unwrap_or(u32::MAX - 1)
     }
 
     /// Connections of this node, over all apps.

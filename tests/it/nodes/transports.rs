@@ -3,6 +3,7 @@
 use ::harness::Beside;
 use ::harness::answer::Answer;
 use ::harness::carried::Carried;
+use ::harness::owner::Owner;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -22,8 +23,12 @@ fn numbers(frames: &[Value]) -> Result<Vec<(u64, Value)>> {
 async fn every_transport_of_one_node_sees_what_is_published_at_another_over_every_road() -> Result<()> {
     let nodes = Nodes::start(2).await?;
     let owners = nodes.sign_up().await?;
-    keep(&owners[0], 1_000).await?;
-    let (here, there) = (&owners[0], &owners[1]);
+    over_every_road(&owners[0], &owners[1]).await
+}
+
+/// Subscribers who come in at one place see what is published at another, over each road; polls alternate between both.
+pub(super) async fn over_every_road(here: &Owner, there: &Owner) -> Result<()> {
+    keep(here, 1_000).await?;
     let mut socket = here.connect_as("socket", &["live:*"]).await?;
     socket.subscribe(CHANNEL).await?;
     let mut events = Stream::open(here, None).await?;
@@ -81,7 +86,7 @@ async fn every_transport_of_one_node_sees_what_is_published_at_another_over_ever
     let mut turn = 0;
     while polled.len() < expected.len() {
         turn += 1;
-        polling.go_to(&owners[turn % 2].app_url());
+        polling.go_to(&[here, there][turn % 2].app_url());
         polled.extend(numbers(&polling.poll(&[]).await?.frames)?);
     }
     ensure!(polled == expected, "{polled:?}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare_core::LimitValue;
 use fanfare_core::id::AppId;
 
-use super::{Account, WHOLE};
+use super::{Account, Sharing, WHOLE};
 use crate::limiter::{Exceeded, Left, SharedBucket};
 
 /// A rate of an account on this node.
@@ -31,6 +31,7 @@ pub(crate) struct Watched {
     pub(super) rates: Mutex<Vec<Arc<Rate>>>,
     /// Apps that have nearly as many connections as they may.
     nearly_full: Mutex<BTreeSet<AppId>>,
+    sharing: Mutex<Sharing>,
 }
 
 /// What was drawn and refused.
@@ -44,6 +45,18 @@ impl Watched {
     /// From now on it is.
     pub(crate) fn share(&self) {
         self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// As it stands now.
+    pub(super) fn stands(&self, rates: usize, is_away: bool) {
+        let mut sharing = self.sharing.lock().unwrap_or_else(PoisonError::into_inner);
+        sharing.rates = rates as u64;
+        sharing.times_away += u64::from(is_away && !sharing.is_away);
+        sharing.is_away = is_away;
+    }
+
+    pub(crate) fn sharing(&self) -> Sharing {
+        *self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections an app has is to be told soon.

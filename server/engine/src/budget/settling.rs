@@ -82,6 +82,7 @@ impl Settling {
             }
         }
         self.settled(due, told, budget.nodes());
+        directory.watched().stands(self.rates.len(), self.is_away);
     }
 
     /// What is due.

@@ -9,6 +9,7 @@ use fanfare_core::Histogram;
 use fanfare_core::histogram::{BUCKETS, upper_bound};
 use fanfare_core::measures::{Counts, Measures, Stage};
 use fanfare_engine::Node;
+use fanfare_engine::budget::Sharing;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -89,6 +90,11 @@ impl Metrics {
 fn of_node(node: &Node, told: &mut Told<'_>) -> Result<(), fmt::Error> {
     let figures = node.metrics();
     let Measures { flow, subscriptions, channels, .. } = &figures.total;
+    if let Some(Sharing { rates, is_away, times_away }) = node.sharing() {
+        told.gauge("shared_rates", "Rates shared with other nodes that were drawn from lately", rates)?;
+        told.gauge("sharing_away", "Whether limits cannot be shared and parts stay as they are", u64::from(is_away))?;
+        told.counter("sharing_lost", "Times that began", times_away)?;
+    }
     told.gauge("connections", "Open connections, those not yet welcomed included", node.connections())?;
     told.gauge("apps", "Apps known", figures.apps)?;
     told.gauge("channels", "Channels with a subscriber on this node", *channels)?;

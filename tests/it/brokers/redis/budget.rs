@@ -10,7 +10,7 @@ use fanfare_core::id::{AppId, KeyId};
 use fanfare_core::position::PositionKey;
 use fanfare_core::secret::{KeySecret, PrintedKey};
 use fanfare_core::{App, Capabilities, Key, KeyKind, KeyState, Limit, LimitValue, Limits, Signer};
-use fanfare_engine::budget::{Account, Part, SharedMemory, Use, Used, WHOLE};
+use fanfare_engine::budget::{Account, Part, SharedMemory, Sharing as Shared, Use, Used, WHOLE};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{
     Broker as _, Budget, Caller, MemoryBroker, MemoryOptions, Node, NodeError, NodeOptions, SystemClock,
@@ -196,8 +196,11 @@ async fn three_nodes_hold_one_rate_together_also_without_redis() -> Result<()> {
     let before = calls().await?;
     let together = load(&nodes, &skewed, seconds, 1_000.0).await;
     let calls = calls().await? - before;
+    let sharing = |node: &Sharing| node.node.sharing().context("it shares");
+    ensure!(sharing(&nodes[0])? == Shared { rates: 1, is_away: false, times_away: 0 }, "{:?}", sharing(&nodes[0])?);
     redis.kill()?;
     let away = load(&nodes, &skewed, seconds, 1_000.0).await;
+    ensure!(sharing(&nodes[0])? == Shared { rates: 1, is_away: true, times_away: 1 }, "{:?}", sharing(&nodes[0])?);
     redis.launch().await?;
     eventually("Redis is back", async || Ok(links.iter().all(|link| link.broker.health().is_up).then_some(()))).await?;
     load(&nodes, &skewed, 3.0, 1_000.0).await;
