@@ -16,6 +16,8 @@ use crate::eventually;
 pub struct Redis {
     root: PathBuf,
     arguments: Vec<String>,
+    /// As whom the harness speaks to it, where not everybody may.
+    user: Option<String>,
     process: Option<Child>,
 }
 
@@ -33,12 +35,24 @@ impl Redis {
     /// # Errors
     /// When `redis-server` is not installed or does not start.
     pub async fn start_with(arguments: &[&str]) -> Result<Self> {
+        Self::start_as(None, arguments).await
+    }
+
+    /// One with these arguments, which knows nobody but this user and perhaps others.
+    ///
+    /// # Errors
+    /// When `redis-server` is not installed or does not start.
+    pub async fn start_for(user: &str, password: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start_as(Some(format!("?user={user}&pass={password}")), arguments).await
+    }
+
+    async fn start_as(user: Option<String>, arguments: &[&str]) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("fanfare-redis-{}-{number}", std::process::id()));
         fs::create_dir_all(&root)?;
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut redis = Self { root, arguments, process: None };
+        let mut redis = Self { root, arguments, user, process: None };
         redis.launch().await?;
         Ok(redis)
     }
@@ -97,7 +111,8 @@ impl Redis {
     /// # Errors
     /// When it does not answer.
     pub async fn connection(&self) -> Result<MultiplexedConnection> {
-        Ok(Client::open(self.url())?.get_multiplexed_async_connection().await?)
+        let url = self.url() + self.user.as_deref().unwrap_or_default();
+        Ok(Client::open(url)?.get_multiplexed_async_connection().await?)
     }
 }
 

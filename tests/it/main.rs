@@ -7,6 +7,7 @@ mod changes;
 mod chaos;
 mod connections;
 mod control;
+mod deploy;
 mod fairness;
 mod faults;
 mod first_light;

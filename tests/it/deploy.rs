@@ -1,0 +1,90 @@
+//! What `deploy/` says is what the parts take: a Redis as it starts there, the rights of its users, every variable.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use ::harness::postgres::database;
+use ::harness::redis::Redis;
+use ::harness::server::binary;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
+const EXAMPLE: &str = include_str!("../../deploy/.env.example");
+const TEMPLATE: &str = include_str!("../../deploy/nginx/nginx.conf.template");
+const SCALING: &str = include_str!("../../docs/scaling.md");
+
+/// The file with what the example asks for filled in.
+fn compose() -> Result<Value> {
+    let mut text = COMPOSE.to_owned();
+    for line in EXAMPLE.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let value = match (name, value) {
+            ("FANFARE_MASTER_KEY", "") => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            (_, "") => "secret",
+            (_, value) => value,
+        };
+        text = text.replace(&format!("${{{name}:?}}"), value);
+    }
+    ensure!(!text.contains("${"), "the example leaves something out: {text}");
+    let mut compose: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text)?;
+    compose.apply_merge()?;
+    Ok(serde_json::to_value(compose)?)
+}
+
+/// What a service is given.
+fn environment(compose: &Value, service: &str) -> Result<BTreeMap<String, String>> {
+    let given = compose["services"][service]["environment"].as_object().with_context(|| service.to_owned())?;
+    let text = |(name, value): (&String, &Value)| Ok((name.clone(), value.as_str().context("a text")?.to_owned()));
+    given.iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn every_node_of_the_topology_takes_its_configuration_and_finds_its_redis_fit() -> Result<()> {
+    let compose = compose()?;
+    let command = compose["services"]["redis"]["command"].as_str().context("a command")?;
+    for user in SCALING.lines().filter_map(|line| line.strip_prefix("user ")) {
+        let user = user.replace(">…", ">secret");
+        ensure!(command.contains(&format!("--user {user}")), "not as docs/scaling.md has it: {user}");
+    }
+    // Compose parts it at its spaces, as nothing in it is quoted.
+    let command: Vec<&str> = command.split_whitespace().collect();
+    ensure!(command[0] == "redis-server");
+    let redis = Redis::start_for("fanfare", "secret", &command[1..]).await?;
+    let database = database().await?;
+    for (service, role) in [("gateway-1", "gateway"), ("gateway-2", "gateway"), ("control", "control")] {
+        let mut variables = environment(&compose, service)?;
+        ensure!(variables["FANFARE_ROLE"] == role);
+        variables.insert("DATABASE_URL".to_owned(), database.url.clone());
+        for (name, value) in &mut variables {
+            if name.starts_with("REDIS_") {
+                let user = value.split_once("//").and_then(|(_, rest)| rest.split_once(':')).context("a user")?.0;
+                *value = format!("{}?user={user}&pass=secret", redis.url());
+            }
+        }
+        let data = std::env::temp_dir().join(format!("fanfare-deploy-{}-{service}", std::process::id()));
+        variables.insert("FANFARE_DATA".to_owned(), data.display().to_string());
+        for listener in ["GATEWAY", "CONTROL", "PRIVATE"] {
+            variables.insert(format!("FANFARE_LISTEN__{listener}"), "127.0.0.1:0".to_owned());
+        }
+        let checked = Command::new(binary()?).arg("check").env_clear().envs(&variables).output()?;
+        let told = format!("{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+        ensure!(checked.status.success(), "{service}: {told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nginx_is_given_all_that_its_template_asks_for() -> Result<()> {
+    let given = environment(&compose()?, "nginx")?;
+    let asked = TEMPLATE.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+    let asked: Vec<&str> = asked.collect();
+    ensure!(asked.len() >= 7, "{asked:?}");
+    for name in &asked {
+        ensure!(given.contains_key(*name), "{name} is not given");
+    }
+    for name in given.keys().filter(|name| name.starts_with("FANFARE_")) {
+        ensure!(asked.contains(&&**name), "{name} is not asked for");
+    }
+    Ok(())
+}
