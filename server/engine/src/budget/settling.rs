@@ -72,17 +72,18 @@ impl Settling {
     pub(crate) async fn turn(&mut self, directory: &Directory, budget: &dyn Budget, now: Duration) {
         let mut due = self.due(directory, budget.nodes(), now);
         let mut uses = std::mem::take(&mut due.uses).into_iter().peekable();
-        let mut told = Ok(Vec::with_capacity(due.of.len()));
-        while let (true, Ok(parts)) = (uses.peek().is_some(), &mut told) {
+        let mut parts = Vec::with_capacity(due.of.len());
+        while uses.peek().is_some() {
             let some: Vec<Use> = uses.by_ref().take(AT_ONCE).collect();
             match tokio::time::timeout(ANSWER_WITHIN, budget.settle(some).wait()).await {
                 Ok(Ok(some)) => parts.extend(some),
                 // One that is late may have been charged, and is charged again: a moment's use too much, once.
-                Ok(Err(Away)) | Err(_) => told = Err(Away),
+                Ok(Err(Away)) | Err(_) => break,
             }
         }
-        self.settled(due, told, budget.nodes());
-        directory.watched().stands(self.rates.len(), self.is_away);
+        self.settled(due, parts, budget.nodes());
+        let shared = self.rates.iter().filter(|followed| followed.alone.is_some()).count();
+        directory.watched().stands(shared, self.is_away);
     }
 
     /// What is due.
@@ -99,14 +100,12 @@ impl Settling {
                 // What protects a node is each node's own.
                 followed.rate.hold_to(WHOLE);
                 followed.is_over = followed.rate.take() == Drawn::default();
-            } else if let Some(used) = followed.due(now, limits.get(account.limit)) {
-                let (used, taken) = used;
+            } else if let Some((used, taken)) = followed.due(now, limits.get(account.limit)) {
                 due.uses.push(used);
                 due.of.push(Of::Rate { at, value: limits.get(account.limit), taken });
             }
         }
         self.count(directory, now, &mut due);
-        self.drop_over();
         due
     }
 
@@ -151,14 +150,11 @@ impl Settling {
         }
     }
 
-    /// What was answered.
-    pub(crate) fn settled(&mut self, due: Due, told: Result<Vec<Part>, Away>, nodes: u32) {
-        let Due { at: now, of, .. } = due;
-        let parts = match told {
-            Ok(parts) if parts.len() == of.len() => parts,
-            Ok(_) | Err(Away) => return self.away(of, nodes),
-        };
-        if !parts.is_empty() && self.is_away {
+    /// What was answered, from the first on. Rates are in their places until then: what is over is let go afterwards.
+    pub(crate) fn settled(&mut self, due: Due, parts: Vec<Part>, nodes: u32) {
+        let Due { at: now, mut of, .. } = due;
+        let unanswered = of.split_off(parts.len().min(of.len()));
+        if unanswered.is_empty() && !of.is_empty() && self.is_away {
             self.is_away = false;
             // What is not due yet goes on as it was told last.
             self.rates.iter().for_each(|followed| followed.rate.hold_to(followed.part));
@@ -179,6 +175,9 @@ impl Settling {
                 (Of::Count(entry, _), Part::Elsewhere(count)) => entry.elsewhere.store(count, Ordering::Relaxed),
                 (Of::Rate { .. } | Of::Count(..), Part::Rate { .. } | Part::Elsewhere(_)) => {}
             }
+        }
+        if !unanswered.is_empty() {
+            self.away(unanswered, nodes);
         }
         self.drop_over();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare_core::{App, Clock, Limit, LimitValue, Limits};
 
 use super::settling::{Due, Settling, TURN};
-use super::{Away, Budget, NodeBudget, Part, SharedMemory};
+use super::{Budget, NodeBudget, Part, SharedMemory, Use};
 use crate::broker::Pending;
 use crate::directory::{AppEntry, Directory, Population};
 
@@ -41,7 +41,7 @@ struct Machine {
     settling: Settling,
     budget: Arc<NodeBudget>,
     /// Answers on their way.
-    answers: VecDeque<(u64, Due, Result<Vec<Part>, Away>)>,
+    answers: VecDeque<(u64, Due, Vec<Part>)>,
     is_dead: bool,
     turn_at: u64,
 }
@@ -83,15 +83,8 @@ impl World {
                 node.turn_at = now + TURN.as_millis() as u64;
                 let mut due = node.settling.due(&node.directory, node.budget.nodes(), Duration::from_millis(now));
                 let uses = std::mem::take(&mut due.uses);
-                if uses.is_empty() {
-                    continue;
-                }
-                self.calls += 1;
-                let told = match node.budget.settle(uses) {
-                    _ if self.is_away => Err(Away),
-                    Pending::Ready(told) => told,
-                    Pending::Later(_) => unreachable!("memory answers at once"),
-                };
+                self.calls += u64::from(!uses.is_empty());
+                let told = if self.is_away || uses.is_empty() { Vec::new() } else { answered(&node.budget, uses) };
                 node.answers.push_back((now + TRAVEL_MS, due, told));
             }
         }
@@ -122,6 +115,13 @@ impl World {
             }
         }
         (admitted, refused)
+    }
+}
+
+fn answered(budget: &NodeBudget, uses: Vec<Use>) -> Vec<Part> {
+    match budget.settle(uses) {
+        Pending::Ready(told) => told.expect("memory is there"),
+        Pending::Later(_) => unreachable!("memory answers at once"),
     }
 }
 
@@ -285,4 +285,17 @@ fn connections_of_all_nodes_count() {
     world.nodes[1].is_dead = true;
     world.load(&[], 4_500);
     assert!(enter(&world, 0).is_ok());
+}
+
+#[test]
+fn what_is_not_followed_any_more_puts_nothing_in_disorder() {
+    let mut world = World::new(2, &publishing(100, 100));
+    // A rate that is not set is followed first, and let go in the turn that tells of the other.
+    let place = Population::default().enter(10).expect("there is room");
+    drop(world.entry(0).admit(Some(world.time.monotonic()), place).expect("there is room"));
+    world.load(&[], 50);
+    assert_eq!((0..150).filter(|_| world.publishes(0)).count(), 100);
+    world.load(&[], 100);
+    let (admitted, _) = world.load(&[300.0, 0.0], 5_000);
+    assert!((0.95..=1.05).contains(&ratio(&admitted, 500.0)), "{admitted:?}");
 }
