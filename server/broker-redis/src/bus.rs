@@ -44,16 +44,24 @@ const ASKED_LATELY: Duration = Duration::from_millis(2_500);
 /// Apps of which it is known who asks. Of more, every node that asks tells its listeners.
 const ASKED_MAX: usize = 16_384;
 /// What one node answers at most, in bytes; more is not told, and the node counts as one that did not answer.
-const SEEN_BYTES_MAX: usize = 8 * 1024 * 1024;
+const SEEN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Control messages that wait for answers. One more is not waited for.
 const WAITING_MAX: usize = 4_096;
 /// Control messages of others that are carried out at one moment. What is more is not applied, and so not answered.
 const CARRIED_MAX: usize = 1_024;
 
+/// The roads of a bus.
+pub(crate) struct Lanes {
+    /// What is told and asked.
+    pub(crate) control: Lane,
+    /// What was seen, which may be much, and stands behind other pages.
+    pub(crate) answers: Lane,
+}
+
 /// The bus of a node among others.
 pub(crate) struct RedisBus {
     local: Arc<dyn Bus>,
-    lane: Lane,
+    lanes: Lanes,
     own: Arc<str>,
     tasks: TaskTracker,
     carried: TaskTracker,
@@ -120,14 +128,14 @@ enum WrittenWhom {
 impl RedisBus {
     pub(crate) fn new(
         local: Arc<dyn Bus>,
-        lane: Lane,
+        lanes: Lanes,
         own: Arc<str>,
         known: Arc<AtomicU32>,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             local,
-            lane,
+            lanes,
             own,
             tasks,
             carried: TaskTracker::new(),
@@ -164,7 +172,7 @@ impl RedisBus {
             // Not answered: to whoever asks this node has not applied it.
             return warn!("a control message of another version of Fanfare is not understood");
         };
-        let (carried, lane, asker) = (self.local.tell(control), self.lane.clone(), asker.to_owned());
+        let (carried, lane, asker) = (self.local.tell(control), self.lanes.control.clone(), asker.to_owned());
         self.tasks.spawn(self.carried.track_future(async move {
             let Told { connections, refused, .. } = carried.wait().await;
             let mut answer = cmd("SPUBLISH");
@@ -184,7 +192,7 @@ impl RedisBus {
                 asked.insert(app, Instant::now());
             }
         }
-        let (looked, lane, own) = (self.local.look(app, look), self.lane.clone(), Arc::clone(&self.own));
+        let (looked, lane, own) = (self.local.look(app, look), self.lanes.answers.clone(), Arc::clone(&self.own));
         let asker = asker.to_owned();
         self.tasks.spawn(self.carried.track_future(async move {
             // Who has not heard of the app has nothing of it, which is no answer that is missing.
@@ -241,7 +249,7 @@ impl RedisBus {
         let mut told = cmd("SPUBLISH");
         told.arg(ALL).arg(format!("{} {number} {written}", self.own));
         // Handed in now: what is told first is heard first.
-        (self.lane.ask(told), answers)
+        (self.lanes.control.ask(told), answers)
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!                     ┌── lanes: FCALL ff_pub, ff_read, ff_del (functions.lua), in order, many in one write
 //!   node ─▶ RedisBroker
-//!                     ├── control: beats, control messages, what limits share (budget.lua)
+//!                     ├── control: control messages
+//!                     ├── beats: that this node lives, what limits share (budget.lua): nothing of a tenant's stands before it
 //!                     └── link: SSUBSCRIBE what this node has subscribers for ─▶ channels: hold, read, merge, live ─▶ hub
 //! ```
 //!
@@ -112,8 +113,10 @@ pub struct RedisHealth {
 pub struct RedisBroker {
     reader: Arc<Reader>,
     lanes: Arc<Lanes>,
-    /// What must not wait behind pages and publishes.
+    /// Control messages, which must not wait behind pages and publishes.
     control: Lane,
+    /// What a node says of itself, which must not wait behind what tenants say.
+    beats: Lane,
     asks: Asks,
     presence: RedisPresence,
     status: Arc<LinkStatus>,
@@ -186,7 +189,7 @@ impl RedisBroker {
             lane
         };
         let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
-        let control = lane(lane::READS);
+        let (control, beats) = (lane(lane::READS), lane(lane::READS));
         let lanes = Arc::new(Lanes { lanes, hasher: RandomState::new() });
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
@@ -207,6 +210,7 @@ impl RedisBroker {
             lanes,
             asks,
             control,
+            beats,
             presence,
             status: Arc::default(),
             own,
@@ -224,7 +228,8 @@ impl RedisBroker {
         let own = Arc::clone(&self.own);
         let bus = self.bus.get_or_init(|| {
             let known = Arc::clone(&self.known);
-            Arc::new(RedisBus::new(local, self.control.clone(), own, known, self.tasks.clone()))
+            let lanes = bus::Lanes { control: self.control.clone(), answers: self.reader.lane.clone() };
+            Arc::new(RedisBus::new(local, lanes, own, known, self.tasks.clone()))
         });
         Arc::clone(bus) as Arc<dyn Bus>
     }
@@ -234,7 +239,7 @@ impl RedisBroker {
     pub fn budget(&self) -> Arc<dyn Budget> {
         // Half of what tells it from all others is enough here, where words live for seconds.
         let node = self.own.get(self.own.len() - 16..).unwrap_or(&self.own).into();
-        let (functions, lane) = (Arc::clone(&self.reader.functions), self.control.clone());
+        let (functions, lane) = (Arc::clone(&self.reader.functions), self.beats.clone());
         Arc::new(RedisBudget { functions, lane, node, known: Arc::clone(&self.known) })
     }
 
@@ -259,7 +264,7 @@ impl RedisBroker {
             stop: self.stop.clone(),
             own: Arc::clone(&self.own),
             bus: self.bus.get().cloned(),
-            control: self.control.clone(),
+            beats: self.beats.clone(),
             known: Arc::clone(&self.known),
             presence: self.presence.clone(),
             loads: link::loads(),
@@ -272,8 +277,8 @@ impl RedisBroker {
     #[must_use]
     pub fn health(&self) -> RedisHealth {
         RedisHealth {
-            // One connection for each lane, one for reads, one for control, and the link.
-            is_up: self.status.up.load(Ordering::Relaxed) && self.reader.reach.connections() == LANES + 3,
+            // One connection for each lane of publishes, one each for reads, control and beats, and the link.
+            is_up: self.status.up.load(Ordering::Relaxed) && self.reader.reach.connections() == LANES + 4,
             links: self.status.links.load(Ordering::Relaxed),
             channels: self.reader.channels.live(),
             repairs: self.reader.channels.repairs(),

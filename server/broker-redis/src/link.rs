@@ -80,8 +80,8 @@ pub(crate) struct Link {
     pub(crate) reach: Arc<Reach>,
     /// Where there are other nodes.
     pub(crate) bus: Option<Arc<RedisBus>>,
-    /// What must not wait behind pages and publishes.
-    pub(crate) control: Lane,
+    /// What a node says of itself, which must not wait behind what tenants say.
+    pub(crate) beats: Lane,
     /// Nodes that have beaten lately, this one included.
     pub(crate) known: Arc<AtomicU32>,
     pub(crate) presence: RedisPresence,
@@ -272,7 +272,7 @@ impl Link {
     /// Says that this node lives and holds its members, and hears how many nodes do.
     fn beat(&self) {
         let (beat, lease) = self.presence.beat(bus::BEATS, &self.own);
-        let (told, known, presence) = (self.control.ask(beat), Arc::clone(&self.known), self.presence.clone());
+        let (told, known, presence) = (self.beats.ask(beat), Arc::clone(&self.known), self.presence.clone());
         self.tasks.spawn(async move {
             match answer::beaten(told.await) {
                 Ok(beaten) => {

@@ -18,6 +18,7 @@ use fanfare_core::{
     App, AppStatus, Block, ChannelName, Limit, Message, Operation, Refusal, Revocation, Revoked, Signer, Subject,
 };
 use fanfare_protocol::native;
+use tokio::sync::Semaphore;
 
 use crate::budget::{Account, Rate, Watched};
 use crate::bus::{Order, Whom};
@@ -28,6 +29,7 @@ use crate::events::Events;
 use crate::hub::Channel;
 use crate::issuers::{FetchedKeys, IssuerState, JwksIssuer};
 use crate::limiter::Left;
+use crate::node::connections::LOOKS_APP_MAX;
 use crate::outbox::{Budget, Outbox, Signal};
 use crate::registry::Registry;
 use crate::stats::AppStats;
@@ -70,6 +72,8 @@ pub(crate) struct AppEntry {
     /// Connections of other nodes, as it was heard last.
     pub(crate) elsewhere: AtomicU64,
     watched: Arc<Watched>,
+    /// What is asked of all nodes at one moment.
+    pub(crate) looks: Semaphore,
     /// What waits for its connections together.
     pub(crate) budget: Arc<Budget>,
     /// Connects and publishes at the last tick: a second's rate is the difference.
@@ -269,6 +273,7 @@ impl AppEntry {
             publishes: rate(Limit::PublishApp),
             connects: rate(Limit::ConnectRate),
             elsewhere: AtomicU64::new(0),
+            looks: Semaphore::new(LOOKS_APP_MAX),
             budget: Arc::new(budget),
             carried: CarriedRates::default(),
             counted: std::array::from_fn(|_| AtomicU64::new(0)),

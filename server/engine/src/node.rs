@@ -3,7 +3,7 @@
 
 mod beside;
 mod channels;
-mod connections;
+pub(crate) mod connections;
 mod doors;
 mod drain;
 mod events;
@@ -123,6 +123,8 @@ pub struct Node {
     wide_bus: OnceLock<Arc<dyn Bus>>,
     /// What limits are shared over, where there are other nodes.
     budget: OnceLock<Arc<dyn Budget>>,
+    /// What is asked of all nodes at one moment.
+    looks: Semaphore,
     pub(crate) population: Population,
     admission: Admission,
     pub(crate) links: Links,
@@ -239,6 +241,7 @@ impl Node {
             local_bus: Arc::new(LocalBus::new(Arc::clone(&directory), position_key.clone())),
             wide_bus: OnceLock::new(),
             budget: OnceLock::new(),
+            looks: Semaphore::new(connections::LOOKS_MAX),
             directory,
             hub: Hub::new(Arc::clone(&clock), tasks.clone()),
             broker,

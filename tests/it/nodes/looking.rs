@@ -105,6 +105,31 @@ async fn connections_and_channels_of_all_nodes_are_listed_by_each() -> Result<()
 }
 
 #[tokio::test]
+async fn who_asks_for_more_than_can_be_waited_for_is_refused_and_holds_nobody_up() -> Result<()> {
+    let nodes = Nodes::start(2).await?;
+    let owners = nodes.sign_up().await?;
+    let other = nodes.all[0].sign_up().await?;
+    let _client = owners[1].connect_as("ann", &["room:*"]).await?;
+    eventually("the nodes know each other", async || {
+        Ok((list(&owners[0], "/connections?limit=100").await?.len() == 1).then_some(()))
+    })
+    .await?;
+    // Every question waits for a second now.
+    nodes.all[1].platform().signal("STOP")?;
+    let ask = async |owner: &Owner| owner.publisher().get("/connections").await;
+    let flood = futures_util::future::try_join_all((0..30).map(|_| ask(&owners[0])));
+    let (flood, other) = futures_util::future::try_join(flood, ask(&other)).await?;
+    ensure!(other.status == 200, "{}", other.body);
+    let (answered, refused): (Vec<_>, Vec<_>) = flood.iter().partition(|answer| answer.status == 200);
+    ensure!(!answered.is_empty() && !refused.is_empty(), "{} answered, {} refused", answered.len(), refused.len());
+    for answer in refused {
+        ensure!((answer.status, answer.refusal()?.as_str()) == (503, "overloaded"), "{}", answer.body);
+        ensure!(answer.body["retry_after_ms"].is_u64(), "{}", answer.body);
+    }
+    nodes.all[1].platform().signal("CONT")
+}
+
+#[tokio::test]
 async fn live_figures_are_of_all_nodes_and_come_once_each_second() -> Result<()> {
     let nodes = Nodes::start(2).await?;
     let owners = nodes.sign_up().await?;

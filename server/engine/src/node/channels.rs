@@ -66,7 +66,8 @@ impl Node {
         };
         self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
-        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Channels(query)).wait().await;
+        let answers = self.look(caller, Look::Channels(query)).await;
+        let Answers { seen, missing } = self.counted(&caller.entry, answers)?;
         let (mut sums, mut horizon) = (BTreeMap::<ChannelName, u64>::new(), None::<ChannelName>);
         for (_, seen) in seen {
             let Seen::Channels(channels, more) = seen else { continue };

@@ -7,6 +7,8 @@ use fanfare_core::id::ConnectionId;
 use fanfare_core::position::PositionKey;
 use fanfare_core::{ChannelName, ErrorCode, Limit, Problem, Subject};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::manage::{may_look_at_all, may_look_at_channel};
 use super::{Node, told};
@@ -17,7 +19,13 @@ use crate::error::NodeError;
 use crate::outbox::Outbox;
 
 /// Bytes of one node's part of a page of connections, about: what comes on top is on the next.
-const PAGE_BYTES_MAX: usize = 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// What is asked of all nodes at one moment, of one app and of all.
+pub(crate) const LOOKS_APP_MAX: usize = 4;
+pub(super) const LOOKS_MAX: usize = 16;
+/// How long a question waits for those before it.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Which connections to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -97,7 +105,8 @@ impl Node {
         };
         self.counted(&caller.entry, allowed)?;
         let limit = query.limit.clamp(1, 1_000) as usize;
-        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Connections(query)).wait().await;
+        let answers = self.look(caller, Look::Connections(query)).await;
+        let Answers { seen, missing } = self.counted(&caller.entry, answers)?;
         let (mut connections, mut horizon) = (Vec::new(), None::<ConnectionId>);
         for (_, seen) in seen {
             let Seen::Connections(some, more) = seen else { continue };
@@ -124,7 +133,8 @@ impl Node {
     /// may have it did not answer.
     pub async fn connection_detail(&self, caller: &Caller, id: ConnectionId) -> Result<ConnectionDetail, NodeError> {
         self.counted(&caller.entry, may_look_at_all(caller))?;
-        let Answers { seen, missing } = self.bus().look(caller.entry.id(), Look::Connection(id)).wait().await;
+        let answers = self.look(caller, Look::Connection(id)).await;
+        let Answers { seen, missing } = self.counted(&caller.entry, answers)?;
         let found = seen.into_iter().find_map(|(_, seen)| match seen {
             Seen::Connection(detail) => detail,
             _ => None,
@@ -138,6 +148,28 @@ impl Node {
             NodeError::Invalid(Box::new(Problem::new(code, detail)))
         });
         Ok(*self.counted(&caller.entry, found)?)
+    }
+}
+
+/// A turn, at once where there is one.
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, NodeError> {
+    if let Ok(turn) = turns.try_acquire() {
+        return Ok(turn);
+    }
+    // They are never closed.
+    timeout(TURN_WITHIN, turns.acquire()).await.ok().and_then(Result::ok).ok_or(NodeError::Overloaded)
+}
+
+impl Node {
+    /// Asks all nodes for a caller: few at one moment for each app and for all, as answers of many nodes come in over the
+    /// link that messages come over. The others wait for a while.
+    ///
+    /// # Errors
+    /// When too many wait.
+    pub(super) async fn look(&self, caller: &Caller, look: Look) -> Result<Answers, NodeError> {
+        let _app = turn(&caller.entry.looks).await?;
+        let _all = turn(&self.looks).await?;
+        Ok(self.bus().look(caller.entry.id(), look).wait().await)
     }
 }
 

@@ -38,8 +38,7 @@ impl Node {
             let read = Read { start: Start::Top, messages_max: 1, bytes_max: 1, now_ms: self.clock.unix_ms() };
             let page = self.read(&key, read).wait().await?;
             let messages = (page.top + 1).saturating_sub(page.first);
-            let look = Look::Subscribers(channel.clone());
-            let Answers { seen, missing } = self.bus().look(caller.entry.id(), look).wait().await;
+            let Answers { seen, missing } = self.look(caller, Look::Subscribers(channel.clone())).await?;
             let subscribers =
                 seen.into_iter().map(|(_, seen)| if let Seen::Subscribers(count) = seen { count } else { 0 });
             Ok(ChannelState {
