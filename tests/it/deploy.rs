@@ -5,11 +5,12 @@ use std::process::Command;
 
 use ::harness::postgres::database;
 use ::harness::redis::Redis;
-use ::harness::server::binary;
+use ::harness::server::{Options, Server, binary};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
+const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
 const EXAMPLE: &str = include_str!("../../deploy/.env.example");
 const TEMPLATE: &str = include_str!("../../deploy/nginx/nginx.conf.template");
 const SCALING: &str = include_str!("../../docs/scaling.md");
@@ -72,6 +73,27 @@ async fn every_node_of_the_topology_takes_its_configuration_and_finds_its_redis_
         ensure!(checked.status.success(), "{service}: {told}");
     }
     Ok(())
+}
+
+/// The image asks so whether its node may be sent work.
+#[tokio::test]
+async fn the_images_health_check_says_what_readiness_says() -> Result<()> {
+    let line = DOCKERFILE.lines().find_map(|line| line.trim().strip_prefix("CMD [\"bash\"")).context("a check")?;
+    let words: Vec<String> = serde_json::from_str(&format!("[\"bash\"{line}"))?;
+    let server = Server::start().await?;
+    ensure!(words.len() == 3 && words[2].contains("/8002 "), "{words:?}");
+    let is_well = |server: &Server| -> Result<bool> {
+        let port = server.private_url().rsplit(':').next().context("a port")?.to_owned();
+        let check = words[2].replace("/8002 ", &format!("/{port} "));
+        Ok(Command::new(&words[0]).args([&words[1], &check]).output()?.status.success())
+    };
+    ensure!(is_well(&server)?, "a node that is ready");
+    // One whose Redis does not answer lives, and may not be sent work.
+    let redis = Redis::start().await?;
+    let options = Options::default().with("REDIS_URL", redis.url());
+    let server = Server::start_with(options).await?;
+    drop(redis);
+    ::harness::eventually("it says that it is not ready", async || Ok((!is_well(&server)?).then_some(()))).await
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::transports::over_every_road;
 
 #[tokio::test]
 async fn every_road_goes_through_nginx_to_either_node() -> Result<()> {
-    let nodes = Nodes::start(2).await?;
+    let mut nodes = Nodes::start(2).await?;
     let nginx = Nginx::start([&nodes.all[0], &nodes.all[1]]).await?;
     let owners = nodes.sign_up().await?;
     let front = owners[0].through(nginx.gateway_url(), nginx.control_url());
@@ -24,7 +24,6 @@ async fn every_road_goes_through_nginx_to_either_node() -> Result<()> {
     // The dashboard's own calls come through too.
     ensure!(front.get(&format!("/apps/{}/limits", front.app)).await?.status == 200);
     // Where no gateway answers it is said what that means for a publish.
-    let mut nodes = nodes;
     nodes.all.iter_mut().try_for_each(|node| node.kill())?;
     let lost = front.publisher().post(&messages("room:9"), &json!({ "data": 1 })).await?;
     ensure!(
