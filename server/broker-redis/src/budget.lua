@@ -53,7 +53,8 @@ local function share(keys, args)
     local node, nodes, now = args[1], tonumber(args[2]), now_us()
     local at, answers = 3, {}
     for index, key in ipairs(keys) do
-        local holds_ms, lives_ms = tonumber(args[at]), KEPT_MS
+        local holds_ms = tonumber(args[at])
+        local lives_ms = math.max(KEPT_MS, holds_ms)
         local full_at, held
         if args[at + 1] == 'c' then
             full_at, held = say(key, node, tonumber(args[at + 2]), now, holds_ms)
@@ -77,7 +78,7 @@ local function share(keys, args)
             local fullness = math.max(0, 1 - ahead / capacity)
             local alone = BY_DEMAND * share + (1 - BY_DEMAND) / all
             answers[index] = millionths(math.max(share, fullness * fullness)) .. ' ' .. millionths(alone) .. ' ' .. whole(ahead)
-            lives_ms = KEPT_MS + math.floor(ahead / 1000)
+            lives_ms = lives_ms + math.floor(ahead / 1000)
             at = at + 8
         end
         redis.call('SET', key, cmsgpack.pack(full_at, held), 'PX', whole(lives_ms))

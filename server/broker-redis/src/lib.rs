@@ -4,7 +4,7 @@
 //!                     ┌── lanes: FCALL ff_pub, ff_read, ff_del (functions.lua), in order, many in one write
 //!   node ─▶ RedisBroker
 //!                     ├── control: control messages
-//!                     ├── beats: that this node lives, what limits share (budget.lua): nothing of a tenant's stands before it
+//!                     ├── beats: that this node lives, what limits share (budget.lua), before which nothing of tenants stands
 //!                     └── link: SSUBSCRIBE what this node has subscribers for ─▶ channels: hold, read, merge, live ─▶ hub
 //! ```
 //!

@@ -19,6 +19,22 @@ impl SystemClock {
     }
 }
 
+/// A clock that tests move, in milliseconds.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Hand(pub(crate) std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl Clock for Hand {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.unix_ms())
+    }
+}
+
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()

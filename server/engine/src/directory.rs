@@ -3,6 +3,7 @@
 //! A snapshot that arrives acts on live connections: each is told to look again at its rights.
 
 mod ahead;
+mod permits;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -36,6 +37,9 @@ use crate::stats::AppStats;
 use crate::usage::{LimitUse, Usage, is_near};
 
 use ahead::Ahead;
+
+pub use permits::ConnectionPermit;
+pub(crate) use permits::{Place, Population};
 
 /// Keys whose request rates are remembered per app; more are forgotten all at once, which only admits a burst again.
 const KEY_BUCKETS_MAX: usize = 4_096;
@@ -381,7 +385,7 @@ impl AppEntry {
             return Err(NodeError::Full { limit: Limit::Connections, max });
         }
         // From here on the count is given back when the permit goes.
-        let permit = ConnectionPermit { entry: Arc::clone(self), _place: place };
+        let permit = ConnectionPermit::new(Arc::clone(self), place);
         let Some(now) = new_at else { return Ok(permit) };
         let rate = app.limits.get(Limit::ConnectRate);
         self.connects.draw(now, rate, 1).map_err(|exceeded| NodeError::Rate {
@@ -499,7 +503,8 @@ impl AppEntry {
         self.stats.measures(self.channel_count())
     }
 
-    /// Channels with subscribers but for Fanfare's own, by name, after `after`, whose name starts with `prefix`, at most `limit`.
+    /// Channels with subscribers but for Fanfare's own, by name, after `after`, whose name starts with `prefix`, at most
+    /// `limit`.
     pub(crate) fn channels(&self, prefix: &str, after: Option<&ChannelName>, limit: usize) -> Vec<(ChannelName, u32)> {
         let from = match after.map(ChannelName::as_str) {
             Some(after) if after >= prefix => Bound::Excluded(after),
@@ -525,52 +530,6 @@ impl AppEntry {
 
     pub(crate) fn signal_all(&self, signal: Signal) {
         self.registry.each(|outbox| outbox.signal(signal));
-    }
-}
-
-/// One counted connection of an app and of the node; dropping it gives both places back.
-pub struct ConnectionPermit {
-    pub(crate) entry: Arc<AppEntry>,
-    _place: Place,
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        AppStats::sub(&self.entry.stats.connections, 1);
-    }
-}
-
-impl std::fmt::Debug for ConnectionPermit {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("ConnectionPermit").field("app", &self.entry.id).finish()
-    }
-}
-
-/// How many connections a node has, whatever the apps' limits say.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Population(Arc<AtomicU64>);
-
-/// One of them; dropping it gives the place back.
-pub(crate) struct Place(Population);
-
-impl Population {
-    /// One more, unless there are `max`.
-    pub(crate) fn enter(&self, max: u64) -> Result<Place, NodeError> {
-        self.0
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
-            .map(|_| Place(self.clone()))
-            .map_err(|_| NodeError::Overloaded)
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,8 +4,8 @@
 //! node and the fan-out), [`outbox`] (one client's write side), [`subscription`] (the cursor that makes delivery gapless),
 //! [`connection`] and [`session`] (one client's life), [`broker`] (the log behind a channel; [`MemoryBroker`] is the
 //! reference), [`presence`] (who is on a channel, behind a seam likewise), [`directory`] (apps as snapshots), [`token`] and
-//! [`issuers`] (who a client is), [`bus`] (what connections are told from outside, on every node), [`budget`] (what nodes share of limits), [`ticket`] (how a
-//! client comes back).
+//! [`issuers`] (who a client is), [`bus`] (what connections are told from outside, on every node), [`budget`] (what nodes
+//! share of limits), [`ticket`] (how a client comes back).
 //!
 //! What this crate must never do: wait for Postgres, know which protocol or transport it serves beyond
 //! [`transport`] and [`Wire`](outbox::Wire), hold more than one outbox lock, allocate or log per subscriber in `hub`

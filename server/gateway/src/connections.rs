@@ -28,8 +28,8 @@ const LIMIT_DEFAULT: u32 = 100;
 /// List connections
 ///
 /// Those of the app on all nodes, the oldest first; by user, by channel, or both. A page may be shorter than was asked for;
-/// the last is the one without `next`. By `channel` it takes a key that may
-/// `manage` that channel, otherwise one that may `manage` `**`.
+/// the last is the one without `next`. By `channel` it takes a key that may `manage` that channel, otherwise one that may
+/// `manage` `**`.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/connections",
@@ -94,8 +94,7 @@ pub(crate) async fn get(
 
 /// Look at a user
 ///
-/// Its connections, the oldest hundred of them; `GET …/connections?user=` lists all. Needs a key that may
-/// `manage` `**`.
+/// Its connections, the oldest hundred of them; `GET …/connections?user=` lists all. Needs a key that may `manage` `**`.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/users/{user}",

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fanfare_core::{App, Clock, Limit, LimitValue, Limits};
@@ -10,26 +10,14 @@ use fanfare_core::{App, Clock, Limit, LimitValue, Limits};
 use super::settling::{Due, Settling, TURN};
 use super::{Budget, NodeBudget, Part, SharedMemory, Use};
 use crate::broker::Pending;
+use crate::clock::Hand;
 use crate::directory::{AppEntry, Directory, Population};
 
 /// How long an answer takes.
 const TRAVEL_MS: u64 = 2;
 
-#[derive(Default)]
-struct Time(AtomicU64);
-
-impl Clock for Time {
-    fn unix_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_millis(self.unix_ms())
-    }
-}
-
 struct World {
-    time: Arc<Time>,
+    time: Arc<Hand>,
     nodes: Vec<Machine>,
     is_away: bool,
     calls: u64,
@@ -48,7 +36,7 @@ struct Machine {
 
 impl World {
     fn new(count: u64, limits: &Limits) -> Self {
-        let time = Arc::<Time>::default();
+        let time = Arc::<Hand>::default();
         let shared = SharedMemory::new(Arc::clone(&time) as Arc<dyn Clock>);
         time.0.store(100_000, Ordering::Relaxed);
         let machine = |index| {

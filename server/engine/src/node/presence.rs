@@ -377,8 +377,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
+    use std::sync::atomic::Ordering;
 
     use fanfare_core::id::{KeyId, RuleId};
     use fanfare_core::permission::ClientSubject;
@@ -387,20 +386,8 @@ mod tests {
 
     use super::*;
     use crate::chance::Chance;
+    use crate::clock::Hand;
     use crate::{MemoryBroker, MemoryOptions, NodeOptions};
-
-    #[derive(Default)]
-    struct Hand(AtomicU64);
-
-    impl Clock for Hand {
-        fn unix_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_millis(self.unix_ms())
-        }
-    }
 
     fn node() -> (Arc<Node>, Arc<Hand>) {
         let clock = Arc::new(Hand::default());
