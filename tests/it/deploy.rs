@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use ::harness::postgres::database;
+use ::harness::postgres::OwnCluster;
 use ::harness::redis::Redis;
 use ::harness::server::{Options, Server, binary};
 use anyhow::{Context as _, Result, ensure};
@@ -12,6 +12,7 @@ use serde_json::Value;
 const COMPOSE: &str = include_str!("../../deploy/compose.yaml");
 const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
 const EXAMPLE: &str = include_str!("../../deploy/.env.example");
+const OWNER: &str = include_str!("../../deploy/postgres/owner.sql");
 const TEMPLATE: &str = include_str!("../../deploy/nginx/nginx.conf.template");
 const SCALING: &str = include_str!("../../docs/scaling.md");
 
@@ -52,11 +53,25 @@ async fn every_node_of_the_topology_takes_its_configuration_and_finds_its_redis_
     let command: Vec<&str> = command.split_whitespace().collect();
     ensure!(command[0] == "redis-server");
     let redis = Redis::start_for("fanfare", "secret", &command[1..]).await?;
-    let database = database().await?;
-    for (service, role) in [("gateway-1", "gateway"), ("gateway-2", "gateway"), ("control", "control")] {
+    let cluster = OwnCluster::start().await?;
+    let mut admin = cluster.admin().await?;
+    // As psql does it. The cluster has a database of this name already.
+    let owner = OWNER.replace(":'password'", "'secret'").replace("DATABASE fanfare", "DATABASE deployed");
+    for statement in owner.lines().filter(|line| !line.starts_with(['-', '\\'])) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await?;
+    }
+    let login =
+        environment(&compose, "control")?["DATABASE_URL"].split(['/', ':']).nth(3).context("a login")?.to_owned();
+    let database_url = cluster.url_of(&login, "deployed");
+    for (service, role) in [
+        ("migrate", None),
+        ("gateway-1", Some("gateway")),
+        ("gateway-2", Some("gateway")),
+        ("control", Some("control")),
+    ] {
         let mut variables = environment(&compose, service)?;
-        ensure!(variables["FANFARE_ROLE"] == role);
-        variables.insert("DATABASE_URL".to_owned(), database.url.clone());
+        ensure!(variables.get("FANFARE_ROLE").map(String::as_str) == role);
+        variables.insert("DATABASE_URL".to_owned(), database_url.clone());
         for (name, value) in &mut variables {
             if name.starts_with("REDIS_") {
                 let user = value.split_once("//").and_then(|(_, rest)| rest.split_once(':')).context("a user")?.0;
@@ -68,7 +83,8 @@ async fn every_node_of_the_topology_takes_its_configuration_and_finds_its_redis_
         for listener in ["GATEWAY", "CONTROL", "PRIVATE"] {
             variables.insert(format!("FANFARE_LISTEN__{listener}"), "127.0.0.1:0".to_owned());
         }
-        let checked = Command::new(binary()?).arg("check").env_clear().envs(&variables).output()?;
+        let command = if role.is_none() { "migrate" } else { "check" };
+        let checked = Command::new(binary()?).arg(command).env_clear().envs(&variables).output()?;
         let told = format!("{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
         ensure!(checked.status.success(), "{service}: {told}");
     }

@@ -79,6 +79,12 @@ impl OwnCluster {
         format!("postgres://{LOGIN}:{URL_PASSWORD}@localhost:5432/{DATABASE}?host={}", self.root.display())
     }
 
+    /// Where another database is, as another login.
+    #[must_use]
+    pub fn url_of(&self, login: &str, database: &str) -> String {
+        format!("postgres://{login}@localhost:5432/{database}?host={}", self.root.display())
+    }
+
     /// The database, as the superuser.
     ///
     /// # Errors
