@@ -139,9 +139,6 @@ impl DataPlane<'_> {
         // Its tasks run where clients are served.
         let broker =
             self.workers.spawn(RedisBroker::start(options)).await.context("starting the broker panicked")??;
-        warn!(
-            "nodes share messages, history, presence and control messages through Redis; limits, occupancy and live statistics are still each node's own"
-        );
         Ok(Some(broker))
     }
 
