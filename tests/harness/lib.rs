@@ -38,6 +38,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod raw;
 pub mod redis;
+pub mod sentinels;
 pub mod server;
 pub mod store;
 

@@ -18,11 +18,12 @@ use ::harness::ledger::Fact;
 use ::harness::nginx::Nginx;
 use ::harness::proxy::Proxy;
 use ::harness::redis::Redis;
+use ::harness::sentinels::Sentinels;
 use anyhow::{Context as _, Result, ensure};
 use redis::cmd;
 use tokio::time::Instant;
 
-use super::nodes::Nodes;
+use super::nodes::{Keeper, Nodes};
 use load::{Load, Report, Scale};
 
 /// How long publishers publish, unless `FANFARE_CHAOS_SECONDS` says.
@@ -35,12 +36,14 @@ enum Costs {
     Nothing,
     /// What Redis had not kept: whoever had seen it is told.
     Lineages,
+    /// What a replica did not have yet, if there was any: whoever had seen it is told.
+    Lag,
 }
 
 /// Load, the fault in the midst of it, and the judgement.
 async fn under_load(
     fault: &str,
-    redis: Redis,
+    redis: impl Into<Keeper>,
     costs: Costs,
     strike: impl AsyncFnOnce(&mut Nodes, Duration) -> Result<()>,
 ) -> Result<()> {
@@ -65,7 +68,7 @@ async fn run(
     load.goes_on(span / 3).await?;
     let begun = Instant::now();
     strike(&mut nodes, span / 3).await.with_context(|| fault.to_owned())?;
-    let lineages = (costs == Costs::Lineages).then(|| load.lineages());
+    let lineages = (costs != Costs::Nothing).then(|| load.lineages());
     load.goes_on(span.saturating_sub(span / 3 + begun.elapsed()).max(span / 3)).await?;
     let mut judged = load.settle().await?;
     for (channel, lineage) in lineages.into_iter().flatten() {
@@ -75,8 +78,11 @@ async fn run(
     told(fault, &report);
     // A load that stood still proves nothing.
     ensure!(report.acked > scale.publishes(span.as_secs()) / 4, "{fault}: {report}");
-    ensure!(costs == Costs::Nothing || report.not_recovered > 0, "{fault}: nobody was told of what was lost: {report}");
-    ensure!(costs == Costs::Lineages || report.not_recovered == 0, "{fault}: {report}");
+    ensure!(
+        costs != Costs::Lineages || report.not_recovered > 0,
+        "{fault}: nobody was told of what was lost: {report}"
+    );
+    ensure!(costs != Costs::Nothing || report.not_recovered == 0, "{fault}: {report}");
     Ok(())
 }
 
@@ -149,6 +155,18 @@ async fn f07_a_redis_that_keeps_nothing_is_killed() -> Result<()> {
     under_load("F7", Redis::start().await?, Costs::Lineages, async |nodes, _| {
         nodes.redis.kill()?;
         nodes.redis.launch().await
+    })
+    .await
+}
+
+/// The master is killed, sentinels promote its replica, and it comes back as a replica of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f08_sentinels_promote_another_master() -> Result<()> {
+    under_load("F8", Sentinels::start().await?, Costs::Lag, async |nodes, _| {
+        let sentinels = nodes.redis.watched();
+        sentinels.kill(0)?;
+        sentinels.promoted(1).await?;
+        sentinels.launch(0).await
     })
     .await
 }

@@ -6,6 +6,7 @@ mod presence;
 mod proxied;
 mod transports;
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use ::harness::answer::Answer;
@@ -17,6 +18,7 @@ use ::harness::nginx::Nginx;
 use ::harness::owner::Owner;
 use ::harness::postgres::{Database, database};
 use ::harness::redis::Redis;
+use ::harness::sentinels::Sentinels;
 use ::harness::server::{Home, Options, Server};
 use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
@@ -28,9 +30,64 @@ use crate::recovery::{keep, position, printed, publish, read_to};
 /// How soon a node without Redis says that it is not ready (`faults.md` F1), and room for a slow machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(3 + 2);
 
+/// What keeps messages.
+pub(crate) enum Keeper {
+    One(Redis),
+    Watched(Sentinels),
+}
+
+impl From<Redis> for Keeper {
+    fn from(redis: Redis) -> Self {
+        Self::One(redis)
+    }
+}
+
+impl From<Sentinels> for Keeper {
+    fn from(sentinels: Sentinels) -> Self {
+        Self::Watched(sentinels)
+    }
+}
+
+impl Keeper {
+    fn url(&self) -> String {
+        match self {
+            Self::One(redis) => redis.url(),
+            Self::Watched(sentinels) => sentinels.url(),
+        }
+    }
+
+    pub(crate) fn watched(&mut self) -> &mut Sentinels {
+        match self {
+            Self::Watched(sentinels) => sentinels,
+            Self::One(_) => panic!("no sentinel watches over it"),
+        }
+    }
+}
+
+/// For tests over one Redis, which are most.
+impl Deref for Keeper {
+    type Target = Redis;
+
+    fn deref(&self) -> &Redis {
+        match self {
+            Self::One(redis) => redis,
+            Self::Watched(_) => panic!("sentinels watch over it"),
+        }
+    }
+}
+
+impl DerefMut for Keeper {
+    fn deref_mut(&mut self) -> &mut Redis {
+        match self {
+            Self::One(redis) => redis,
+            Self::Watched(_) => panic!("sentinels watch over it"),
+        }
+    }
+}
+
 /// A platform of several nodes.
 pub(crate) struct Nodes {
-    pub(crate) redis: Redis,
+    pub(crate) redis: Keeper,
     database: Database,
     pub(crate) all: Vec<Server>,
     /// What stands before the first two, where clients come that way.
@@ -42,9 +99,9 @@ impl Nodes {
         Self::over(Redis::start().await?, count).await
     }
 
-    pub(crate) async fn over(redis: Redis, count: usize) -> Result<Self> {
+    pub(crate) async fn over(redis: impl Into<Keeper>, count: usize) -> Result<Self> {
         let database = database().await?;
-        let mut nodes = Self { redis, database, all: Vec::new(), nginx: None };
+        let mut nodes = Self { redis: redis.into(), database, all: Vec::new(), nginx: None };
         for _ in 0..count {
             nodes.add().await?;
         }
@@ -344,6 +401,7 @@ async fn a_redis_that_may_forget_is_refused_before_anything_is_served_and_the_ch
         (unfit.url(), "volatile-lru"),
         ("redis+unix:///nowhere".to_owned(), "does not answer"),
         ("http://user:hunter2@localhost".to_owned(), "REDIS_URL"),
+        ("redis+sentinel://user:hunter2@localhost".to_owned(), "name of the master"),
     ] {
         let said = of_redis(&url)?;
         ensure!(said.starts_with("WRONG") && said.contains(word) && !said.contains("hunter2"), "{url}: {said}");

@@ -11,7 +11,7 @@ use crate::install;
 use crate::report::{Done, line, step};
 
 /// Every fault, by its number in the order they run.
-const FAULTS: &[u32] = &[1, 2, 3, 5, 6, 7, 10, 18, 21, 39];
+const FAULTS: &[u32] = &[1, 2, 3, 5, 6, 7, 8, 10, 18, 21, 39, 49];
 
 /// What to run.
 #[derive(Debug, clap::Args)]

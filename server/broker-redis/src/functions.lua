@@ -9,8 +9,11 @@
 -- Tells one data set from another: what differs from the nonce in a channel's meta may have been rewound. Forgotten when
 -- the library is loaded, at a restart, and at a full resync, and then made of what names the process and the history that
 -- it replicates: a restart changes the one, a promotion and a full resync the other. So it is the same for all versions of
--- this library, which may work side by side.
+-- this library, which may work side by side. Looked at again by every connection before it asks anything, as a master
+-- that was a replica in between may have kept the local, and where a channel's differs, as another version may have
+-- looked later.
 local lineage
+local looked_us = 0
 
 local OVERHEAD = 256
 local TRIM_MAX = 1000
@@ -37,9 +40,15 @@ local function lineage_now()
     if not lineage then
         local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
         local named = string.match(info, 'run_id:(%x+)') .. string.match(info, 'master_replid:(%x+)')
-        lineage = whole(tonumber(string.sub(redis.sha1hex(named), 1, 8), 16))
+        lineage, looked_us = whole(tonumber(string.sub(redis.sha1hex(named), 1, 8), 16)), now_us()
     end
     return lineage
+end
+
+-- The lineage, looked at anew where this one is another: once in 10 ms, as after a failover all channels differ.
+local function lineage_beside(known)
+    if known ~= lineage_now() and now_us() - looked_us > 10000 then lineage = nil end
+    return lineage_now()
 end
 
 local function first_entry(keys)
@@ -86,9 +95,9 @@ end
 
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
 local function open(keys, epoch)
-    local lineage = lineage_now()
     local packed = redis.call('GET', keys[1])
     if not packed then
+        local lineage = lineage_now()
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
         local term = math.floor(now_us() / 1000)
@@ -100,6 +109,7 @@ local function open(keys, epoch)
         }
     end
     local meta = unpacked(packed)
+    local lineage = lineage_beside(meta.n)
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
         local ends = meta.h .. whole(meta.t) .. ':' .. meta.n .. ':' .. whole(meta.o) .. ';'
@@ -465,11 +475,24 @@ local function del(keys, args)
     return count
 end
 
+-- A connection begins. keys: what says whose Redis this is. args: the platform that asks. Answers whose it is: that of the
+-- first who asked. A replica refuses it, as it may write.
+local function begin(keys, args)
+    lineage = nil
+    local owner = redis.call('GET', keys[1])
+    if not owner then
+        redis.call('SET', keys[1], args[1])
+        owner = args[1]
+    end
+    return owner
+end
+
 -- What reads, frees and repairs goes on where memory is full.
 local function register(name, callback, flag)
     redis.register_function({ function_name = name .. '_VERSION', callback = callback, flags = { flag } })
 end
 
+register('ff_begin', begin, 'allow-oom')
 register('ff_pub', pub)
 register('ff_read', read, 'allow-oom')
 register('ff_del', del, 'allow-oom')

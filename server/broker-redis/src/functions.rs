@@ -2,21 +2,24 @@
 //! those of another, and several work side by side on the same data.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, RedisResult, ToRedisArgs, cmd};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ToRedisArgs, cmd};
 use sha2::{Digest as _, Sha256};
 
-use crate::lane;
+use crate::names;
+use crate::place::Place;
 
 /// Logs, who is present, and what limits share: one library, because the first two go by one lineage.
 const SOURCE: &str =
     concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"), "\n", include_str!("budget.lua"));
 
 /// The library and the names of its functions.
-#[derive(Debug)]
 pub(crate) struct Functions {
     source: String,
-    /// Who may load the library, where nodes may not.
-    loader: Option<Client>,
+    /// The same Redis for who may load the library, where nodes may not.
+    loader: Option<Place>,
+    /// Says whose platform this is.
+    platform: String,
+    begin: String,
     publish: String,
     read: String,
     delete: String,
@@ -31,13 +34,15 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    pub(crate) fn new(loader: Option<Client>) -> Self {
+    pub(crate) fn new(loader: Option<Place>, platform: String) -> Self {
         let digest = Sha256::digest(SOURCE);
         let version = format!("{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]);
         let name = |what: &str| format!("ff_{what}_{version}");
         Self {
             source: SOURCE.replace("VERSION", &version),
             loader,
+            platform,
+            begin: name("begin"),
             publish: name("pub"),
             read: name("read"),
             delete: name("del"),
@@ -52,12 +57,29 @@ impl Functions {
         }
     }
 
-    /// Loads the library where it is not there, over a connection of the loader's where there is one. It is never replaced: its name says what it is.
+    /// Makes sure of a connection before anything is asked of it: that it leads to a master, to this platform's Redis, and
+    /// that the functions are there.
+    pub(crate) async fn begin(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut call = call(&self.begin, &[names::OWNER]);
+        call.arg(&self.platform);
+        let told: RedisResult<String> = call.query_async(connection).await;
+        let owner = match told {
+            Err(error) if error.to_string().contains(UNKNOWN_FUNCTION) => {
+                self.load(connection).await?;
+                call.query_async(connection).await?
+            }
+            told => told?,
+        };
+        if owner == self.platform { Ok(()) } else { Err(foreign()) }
+    }
+
+    /// Loads the library where it is not there, over a connection of the loader's where there is one. It is never replaced:
+    /// its name says what it is.
     pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut own;
         let connection = match &self.loader {
             Some(loader) => {
-                own = lane::connected(loader, |_| Ok::<(), ()>(())).await?;
+                (own, _) = loader.connect(|_| Ok::<(), ()>(())).await?;
                 &mut own
             }
             None => connection,
@@ -65,8 +87,6 @@ impl Functions {
         let loaded: RedisResult<()> = cmd("FUNCTION").arg("LOAD").arg(&self.source).query_async(connection).await;
         match loaded {
             Err(error) if error.to_string().contains("already exists") => Ok(()),
-            // One that is full does not even look. Most likely it knows them; if not, what is asked of it says so.
-            Err(error) if error.code() == Some("OOM") => Ok(()),
             loaded => loaded,
         }
     }
@@ -120,4 +140,17 @@ fn call(function: &str, keys: &[impl ToRedisArgs]) -> Cmd {
     let mut call = cmd("FCALL");
     call.arg(function).arg(keys.len()).arg(keys);
     call
+}
+
+/// What Redis says of a function that it does not have.
+pub(crate) const UNKNOWN_FUNCTION: &str = "Function not found";
+
+/// A Redis that is somebody else's.
+fn foreign() -> RedisError {
+    (
+        ErrorKind::Client,
+        "it holds what belongs to another platform",
+        format!("its key {} names that; use a Redis of its own for each, or delete that key", names::OWNER),
+    )
+        .into()
 }

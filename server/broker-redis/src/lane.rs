@@ -10,17 +10,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use redis::aio::{AsyncPushSender, ConnectionLike as _, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::functions::Functions;
+use crate::functions::{Functions, UNKNOWN_FUNCTION};
 use crate::pause::{Pause, Reach};
+use crate::place::{ANSWER_WITHIN, Place, Stay};
 
 /// Publishes in one write.
 pub(crate) const PUBLISHES: usize = 256;
@@ -30,10 +30,6 @@ pub(crate) const READS: usize = 32;
 const QUEUE_MAX: usize = 16_384;
 /// Bytes of commands that wait or are under way.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How long a batch may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// How long connecting may take.
-pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +59,15 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// A lane and what carries its commands until it is told to stop.
-    pub(crate) fn new(client: Client, functions: Arc<Functions>, reach: Arc<Reach>, batch: usize) -> (Self, Carrier) {
+    pub(crate) fn new(
+        place: Arc<Place>,
+        functions: Arc<Functions>,
+        reach: Arc<Reach>,
+        batch: usize,
+    ) -> (Self, Carrier) {
         let (jobs, waiting) = mpsc::channel(QUEUE_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { client, functions, reach, batch, waiting, bytes })
+        (Self { jobs, bytes: Arc::clone(&bytes) }, Carrier { place, functions, reach, batch, waiting, bytes })
     }
 
     /// Hands a command in, now; the answer comes later. Commands are done in the order of these calls.
@@ -89,9 +90,17 @@ fn size(argument: redis::Arg<&[u8]>) -> usize {
     }
 }
 
+/// What ends a connection.
+struct Line {
+    /// It was lost.
+    ended: CancellationToken,
+    /// The master is elsewhere.
+    stay: Stay,
+}
+
 /// Carries the commands of a lane.
 pub(crate) struct Carrier {
-    client: Client,
+    place: Arc<Place>,
     functions: Arc<Functions>,
     reach: Arc<Reach>,
     /// Commands in one write.
@@ -111,7 +120,7 @@ impl Carrier {
         let mut pause = Pause::new();
         loop {
             let connected = self.connect().await;
-            let (mut connection, ended) = match connected {
+            let (mut connection, mut line) = match connected {
                 Ok(connected) => connected,
                 Err(error) => {
                     if pause.is_fresh() {
@@ -129,14 +138,14 @@ impl Carrier {
             }
             pause = Pause::new();
             let _counted = self.reach.connected();
-            if let Err(error) = self.carry(&mut connection, &ended).await {
+            if let Err(error) = self.carry(&mut connection, &mut line).await {
                 warn!(%error, "a connection to Redis failed");
             }
         }
     }
 
-    /// A connection, and the word that it has ended: also one that nobody uses tells so.
-    async fn connect(&self) -> RedisResult<(MultiplexedConnection, CancellationToken)> {
+    /// A connection, and what says that it has ended: also one that nobody uses tells so.
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, Line)> {
         let ended = CancellationToken::new();
         let ends = ended.clone();
         let push = move |push: PushInfo| {
@@ -145,9 +154,9 @@ impl Carrier {
             }
             Ok::<(), ()>(())
         };
-        let mut connection = connected(&self.client, push).await?;
-        self.functions.load(&mut connection).await?;
-        Ok((connection, ended))
+        let (mut connection, stay) = self.place.connect(push).await?;
+        self.functions.begin(&mut connection).await?;
+        Ok((connection, Line { ended, stay }))
     }
 
     /// Tells those who wait that nothing was done.
@@ -158,12 +167,13 @@ impl Carrier {
     }
 
     /// Carries commands until the connection ends. What waits then is for the next one.
-    async fn carry(&mut self, connection: &mut MultiplexedConnection, ended: &CancellationToken) -> RedisResult<()> {
+    async fn carry(&mut self, connection: &mut MultiplexedConnection, line: &mut Line) -> RedisResult<()> {
         let mut batch = Vec::with_capacity(self.batch);
         loop {
             tokio::select! {
                 biased;
-                () = ended.cancelled() => return Ok(()),
+                () = line.ended.cancelled() => return Ok(()),
+                () = line.stay.is_over() => return Ok(()),
                 count = self.waiting.recv_many(&mut batch, self.batch) => if count == 0 {
                     // Nobody can ask any more: what is left is to be told to stop.
                     std::future::pending::<()>().await;
@@ -184,8 +194,13 @@ impl Carrier {
                     Err(error) => debug!(%error, "the functions cannot be loaded"),
                 }
             }
+            let is_replica = answers.iter().any(is_replicas);
             for (job, answer) in batch.drain(..).zip(answers) {
                 self.answer(job, answer);
+            }
+            if is_replica {
+                // It was a master when the connection began; another is one now.
+                return Ok(());
             }
         }
     }
@@ -213,15 +228,6 @@ impl Carrier {
     }
 }
 
-/// A connection that gives up in time, and what hears its pushes, its end among them.
-pub(crate) async fn connected(client: &Client, push: impl AsyncPushSender) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_WITHIN))
-        .set_response_timeout(Some(ANSWER_WITHIN))
-        .set_push_sender(push);
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
 /// Writes commands and reads their answers.
 async fn exchange(connection: &mut MultiplexedConnection, jobs: &[Job]) -> RedisResult<Vec<Answer>> {
     let mut pipeline = Pipeline::with_capacity(jobs.len());
@@ -239,15 +245,18 @@ pub(crate) fn judged(value: Value) -> Answer {
     match value {
         Value::ServerError(error) => {
             debug!(code = error.code(), detail = error.details(), "Redis refused");
-            let is_unknown = error.details().is_some_and(|detail| detail.contains("Function not found"));
+            let is_unknown = error.details().is_some_and(|detail| detail.contains(UNKNOWN_FUNCTION));
             Err(Silence::Refused(if is_unknown { UNKNOWN_FUNCTION.to_owned() } else { error.code().to_owned() }))
         }
         value => Ok(value),
     }
 }
 
-const UNKNOWN_FUNCTION: &str = "unknown function";
-
 fn is_unknown_function(answer: &Answer) -> bool {
     matches!(answer, Err(Silence::Refused(code)) if code == UNKNOWN_FUNCTION)
+}
+
+/// Whether it was a replica that was asked.
+fn is_replicas(answer: &Answer) -> bool {
+    matches!(answer, Err(Silence::Refused(code)) if code == "READONLY")
 }

@@ -23,6 +23,7 @@ mod lane;
 mod link;
 mod names;
 mod pause;
+mod place;
 mod presence;
 mod probe;
 mod reader;
@@ -38,7 +39,6 @@ use fanfare_engine::broker::{Append, Appended, Deliver, Durability, Page, Read, 
 use fanfare_engine::bus::Bus;
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, BrokerError, Budget, Pending};
-use redis::Client;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
@@ -54,6 +54,7 @@ use crate::functions::Functions;
 use crate::lane::Lane;
 use crate::link::{Change, Link, LinkStatus};
 use crate::pause::Reach;
+use crate::place::Place;
 use crate::reader::Reader;
 
 pub use names::PartitionKey;
@@ -69,7 +70,8 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How to reach Redis, and what the broker needs beside it.
 pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
+    /// `redis://[user:password@]host[:port][/db]`, `redis+unix:///path`, or
+    /// `redis+sentinel://[user:password@]sentinel[:port][,…]/<name of the master>[?db=…]`.
     pub url: String,
     /// The same Redis for another user, who loads the functions where that of `url` may not: for it alone.
     pub loader_url: Option<String>,
@@ -164,7 +166,7 @@ impl Asks {
 
 /// What the link is made of, once.
 struct Parts {
-    client: Client,
+    place: Arc<Place>,
     changes: mpsc::Receiver<Change>,
 }
 
@@ -176,15 +178,16 @@ impl RedisBroker {
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
         let RedisOptions { url, loader_url, partitions, clock, chance, tasks, stop } = options;
-        let client = probe::client(&url)?;
-        let loader = loader_url.as_deref().map(probe::client).transpose()?;
-        if probe::look(&client).await?.is_none() {
+        let place = Arc::new(Place::new(&url)?);
+        let loader = loader_url.as_deref().map(Place::new).transpose()?;
+        let platform = partitions.platform();
+        if probe::look(&place, Some(&platform)).await?.is_none() {
             warn!("Redis does not answer yet; it is looked for in the background");
         }
-        let functions = Arc::new(Functions::new(loader));
+        let functions = Arc::new(Functions::new(loader, platform));
         let reach = Arc::<Reach>::default();
         let lane = |batch| {
-            let (lane, carrier) = Lane::new(client.clone(), Arc::clone(&functions), Arc::clone(&reach), batch);
+            let (lane, carrier) = Lane::new(Arc::clone(&place), Arc::clone(&functions), Arc::clone(&reach), batch);
             tasks.spawn(carrier.run(stop.clone()));
             lane
         };
@@ -216,7 +219,7 @@ impl RedisBroker {
             own,
             known: Arc::new(AtomicU32::new(1)),
             bus: OnceLock::new(),
-            parts: std::sync::Mutex::new(Some(Parts { client, changes: asked })),
+            parts: std::sync::Mutex::new(Some(Parts { place, changes: asked })),
             tasks,
             stop,
         }))
@@ -252,9 +255,11 @@ impl RedisBroker {
     /// Says who hears of messages, and begins to hear. The first call counts.
     pub fn deliver_to(&self, sink: Arc<dyn Deliver>) {
         let parts = self.parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(Parts { client, changes }) = parts else { return };
+        let Some(Parts { place, changes }) = parts else { return };
+        let (watched, stop) = (Arc::clone(&place), self.stop.clone());
+        self.tasks.spawn(async move { stop.run_until_cancelled(watched.watch()).await });
         let link = Link {
-            client,
+            place,
             reader: Arc::clone(&self.reader),
             sink,
             status: Arc::clone(&self.status),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use fanfare_engine::broker::{Deliver, Read, Start};
 use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{Client, Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
+use redis::{Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,9 +26,10 @@ use tracing::{debug, info, warn};
 use crate::answer;
 use crate::bus::{self, RedisBus};
 use crate::channels::{Load, Round};
-use crate::lane::{Lane, connected, judged};
+use crate::lane::{Lane, judged};
 use crate::names;
 use crate::pause::{Pause, Reach};
+use crate::place::{Place, Stay};
 use crate::presence::RedisPresence;
 use crate::reader::Reader;
 
@@ -66,7 +67,7 @@ pub(crate) struct LinkStatus {
 
 /// Drives the link.
 pub(crate) struct Link {
-    pub(crate) client: Client,
+    pub(crate) place: Arc<Place>,
     pub(crate) reader: Arc<Reader>,
     pub(crate) sink: Arc<dyn Deliver>,
     pub(crate) status: Arc<LinkStatus>,
@@ -93,6 +94,7 @@ struct Line {
     pushes: mpsc::Receiver<PushInfo>,
     waiting_bytes: Arc<AtomicUsize>,
     broken: CancellationToken,
+    stay: Stay,
 }
 
 type Confirming = Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>;
@@ -141,7 +143,9 @@ impl Link {
             }
             Ok::<(), ()>(())
         };
-        Ok(Line { connection: connected(&self.client, push).await?, pushes, waiting_bytes, broken })
+        let (mut connection, stay) = self.place.connect(push).await?;
+        self.reader.functions.begin(&mut connection).await?;
+        Ok(Line { connection, pushes, waiting_bytes, broken, stay })
     }
 
     /// Follows one connection until it ends; why it did.
@@ -168,6 +172,7 @@ impl Link {
             // In no order: a flood of messages must not keep the heartbeat or a subscription waiting.
             tokio::select! {
                 () = line.broken.cancelled() => return "the connection was lost, or told more than could be taken",
+                () = line.stay.is_over() => return "the master of Redis is another now",
                 () = self.anew.notified() => return "more was asked of it than could wait",
                 answers = async { confirming.as_mut().expect("it is some").1.as_mut().await }, if confirming.is_some() => {
                     let (batch, _) = confirming.take().expect("it was some");

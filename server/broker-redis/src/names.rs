@@ -12,6 +12,7 @@
 //!
 //! {p0}a:app_01…:<limit>     what nodes share of it, and     {p0}a:app_01…:<limit>:key_01…   of each signer's own
 //!
+//! {p0}y    whose platform all of this is
 //! {p0}n    nodes             {p0}l    leases of nodes         {p0}g    leases that ended
 //! {p0}e    who leaves by itself, and when                     {p0}r:<lease>   who holds it
 //! ```
@@ -28,6 +29,9 @@ use sha2::{Digest as _, Sha256};
 
 /// How many partitions there are: many times the masters of a large cluster. Changing it moves every channel.
 pub(crate) const PARTITIONS: u16 = 4_096;
+
+/// Where it stands whose Redis this is.
+pub(crate) const OWNER: &str = "{p0}y";
 
 /// What belongs to the platform alone and says which partition a channel is in: 32 bytes, the same on every node.
 #[derive(Debug, Clone)]
@@ -50,6 +54,16 @@ impl PartitionKey {
     #[must_use]
     pub const fn secret(&self) -> &SecretBytes {
         &self.0
+    }
+
+    /// Tells this platform from others. Nothing of the key can be told from it.
+    pub(crate) fn platform(&self) -> String {
+        let hash = Sha256::new().chain_update("platform").chain_update(self.0.expose()).finalize();
+        hash[..16].iter().fold(String::new(), |mut text, byte| {
+            // Writing into a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// The names of a channel.

@@ -38,7 +38,7 @@ end
 local function changed(room, what)
     local known = redis.call('HMGET', room.meta, 'v', 'n')
     local version = tonumber(known[1] or 0)
-    local lineage = lineage_now()
+    local lineage = lineage_beside(known[2] or lineage_now())
     if known[2] ~= lineage then version = math.max(version + 1, math.floor(now_us() / 1000) * 1000) end
     version = whole(version + 1)
     redis.call('HSET', room.meta, 'v', version, 'n', lineage)

@@ -1,9 +1,10 @@
 //! Whether a Redis is fit.
 
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, ProtocolVersion, cmd};
+use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use tokio::time::timeout;
 
-use crate::lane::CONNECT_WITHIN;
+use crate::names::{self, PartitionKey};
+use crate::place::{CONNECT_WITHIN, Place};
 
 /// The oldest version with functions and sharded subscriptions.
 const VERSION_MIN: (u32, u32) = (7, 0);
@@ -28,6 +29,14 @@ pub enum StartError {
         /// Its policy.
         policy: String,
     },
+    /// It holds what belongs to another platform.
+    #[error(
+        "this Redis holds what belongs to another platform, as its key {key} says: use a Redis of its own for each, or delete that key"
+    )]
+    Foreign {
+        /// The key that says whose it is.
+        key: &'static str,
+    },
     /// It refuses this user what a node needs.
     #[error("Redis refuses: {0}")]
     Refused(String),
@@ -37,33 +46,39 @@ pub enum StartError {
 ///
 /// # Errors
 /// Says what is wrong with the URL or with that Redis.
-pub async fn check(url: &str) -> Result<Option<String>, StartError> {
-    look(&client(url)?).await
+pub async fn check(url: &str, partitions: Option<&PartitionKey>) -> Result<Option<String>, StartError> {
+    look(&Place::new(url)?, partitions.map(PartitionKey::platform).as_deref()).await
 }
 
-/// What speaks to the Redis at this URL.
-pub(crate) fn client(url: &str) -> Result<Client, StartError> {
-    let wrong = |error: redis::RedisError| StartError::Url(error.to_string());
-    let info = url.into_connection_info().map_err(wrong)?;
-    // Pushes beside answers on one connection are RESP3's.
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Client::open(info.set_redis_settings(redis)).map_err(wrong)
-}
-
-pub(crate) async fn look(client: &Client) -> Result<Option<String>, StartError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_WITHIN))
-        .set_response_timeout(Some(CONNECT_WITHIN));
+/// The same of a place, which must not belong to another platform than this.
+pub(crate) async fn look(place: &Place, platform: Option<&str>) -> Result<Option<String>, StartError> {
     let asked = timeout(2 * CONNECT_WITHIN, async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        cmd("INFO").query_async::<String>(&mut connection).await
+        let (mut connection, _) = place.connect(|_| Ok::<(), ()>(())).await?;
+        let info = cmd("INFO").query_async::<String>(&mut connection).await?;
+        let owner = cmd("GET").arg(names::OWNER).query_async::<Option<String>>(&mut connection).await?;
+        RedisResult::Ok((info, owner))
     });
     match asked.await {
-        Ok(Ok(info)) => judge(&info).map(Some),
-        Ok(Err(error)) if error.is_io_error() || error.is_timeout() || error.code() == Some("LOADING") => Ok(None),
+        Ok(Ok((info, owner))) => {
+            let version = judge(&info)?;
+            match (owner, platform) {
+                (Some(owner), Some(platform)) if owner != platform => Err(StartError::Foreign { key: names::OWNER }),
+                _ => Ok(Some(version)),
+            }
+        }
+        Ok(Err(error)) if error.kind() == ErrorKind::MasterNameNotFoundBySentinel => {
+            Err(StartError::Url(error.to_string()))
+        }
+        Ok(Err(error)) if is_away(&error) => Ok(None),
         Ok(Err(error)) => Err(StartError::Refused(error.to_string())),
         Err(_) => Ok(None),
     }
+}
+
+/// Whether it may be there later.
+fn is_away(error: &RedisError) -> bool {
+    let is_loading = matches!(error.code(), Some("LOADING" | "MASTERDOWN"));
+    error.is_io_error() || error.is_timeout() || error.kind() == ErrorKind::Client || is_loading
 }
 
 fn judge(info: &str) -> Result<String, StartError> {

@@ -3,6 +3,7 @@
 mod budget;
 mod charges;
 mod drawn;
+mod places;
 mod presence;
 mod rights;
 
