@@ -150,16 +150,24 @@ impl Sentinels {
         self.is_watched(1 - number).await
     }
 
-    /// Has the sentinels make a replica of this one and the master of the other, both of which live.
+    /// Where one of the two is, without asking sentinels.
+    #[must_use]
+    pub fn url_of(&self, number: usize) -> String {
+        format!("redis://127.0.0.1:{}", self.servers[number].port)
+    }
+
+    /// Waits until this one is a master whose replica has everything.
     ///
     /// # Errors
-    /// When they do not.
-    pub async fn exchange(&self, number: usize) -> Result<()> {
-        let mut sentinel = connection(self.sentinels[0].port).await?;
-        let () = cmd("SENTINEL").arg("FAILOVER").arg(NAME).query_async(&mut sentinel).await?;
-        self.promoted(1 - number).await?;
-        self.is_replicated(1 - number).await?;
-        self.is_watched(1 - number).await
+    /// When it does not become one.
+    pub async fn is_replicated(&self, master: usize) -> Result<()> {
+        eventually("the replica has everything", async || {
+            let Ok(mut connection) = self.connection(master).await else { return Ok(None) };
+            let info: String = cmd("INFO").arg("replication").query_async(&mut connection).await?;
+            Ok(info.contains("state=online").then_some(()))
+        })
+        .await
+        .with_context(|| self.log())
     }
 
     /// What the sentinels had to say.
@@ -192,16 +200,6 @@ impl Sentinels {
         eventually("Redis answers", async || Ok(self.connection(number).await.ok().map(drop)))
             .await
             .with_context(|| self.log())
-    }
-
-    async fn is_replicated(&self, master: usize) -> Result<()> {
-        eventually("the replica has everything", async || {
-            let Ok(mut connection) = self.connection(master).await else { return Ok(None) };
-            let info: String = cmd("INFO").arg("replication").query_async(&mut connection).await?;
-            Ok(info.contains("state=online").then_some(()))
-        })
-        .await
-        .with_context(|| self.log())
     }
 
     async fn is_watched(&self, master: usize) -> Result<()> {

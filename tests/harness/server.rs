@@ -313,6 +313,14 @@ impl Server {
         Answer::to(http()?.get(format!("{}/ready", self.private_url()))).await
     }
 
+    /// What it knows of all nodes.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn nodes(&self) -> Result<Answer> {
+        Answer::to(http()?.get(format!("{}/nodes", self.private_url()))).await
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data.with_extension("log")
     }

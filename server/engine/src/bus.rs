@@ -9,7 +9,7 @@
 //!
 //! Likewise nodes are asked what each of them knows alone: who is connected, what is subscribed to, what was measured.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use fanfare_core::id::{AppId, ConnectionId, RevocationId};
 use fanfare_core::measures::Measures;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::Pending;
 use crate::directory::Directory;
-use crate::node::{ChannelInfo, ChannelsQuery, ConnectionDetail, ConnectionInfo, ConnectionsQuery};
+use crate::node::{ChannelInfo, ChannelsQuery, ConnectionDetail, ConnectionInfo, ConnectionsQuery, Node, NodeInfo};
 
 /// Whose connections are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub enum Look {
     Measures,
     /// Somebody listens to what happens in the app: tell it too, for a few seconds.
     Events,
+    /// What it says of itself, whatever the app.
+    Node,
 }
 
 /// What a node answers.
@@ -134,6 +136,8 @@ pub enum Seen {
     Measures(Box<Measures>),
     /// It is told.
     Events,
+    /// Itself.
+    Node(Box<NodeInfo>),
 }
 
 /// What nodes answered.
@@ -161,32 +165,35 @@ pub trait Bus: Send + Sync + 'static {
 pub struct LocalBus {
     directory: Arc<Directory>,
     position_key: PositionKey,
+    node: Weak<Node>,
 }
 
 impl LocalBus {
-    /// Tells this directory's connections, and says positions as they are told outside.
+    /// Tells this directory's connections, which are the node's, and says positions as they are told outside.
     #[must_use]
-    pub const fn new(directory: Arc<Directory>, position_key: PositionKey) -> Self {
-        Self { directory, position_key }
+    pub const fn new(directory: Arc<Directory>, position_key: PositionKey, node: Weak<Node>) -> Self {
+        Self { directory, position_key, node }
     }
 
     fn see(&self, app: AppId, look: &Look) -> Option<Seen> {
-        let entry = self.directory.entry(app)?;
+        let entry = || self.directory.entry(app);
         Some(match look {
+            Look::Node => Seen::Node(Box::new(self.node.upgrade()?.info())),
             Look::Connections(query) => {
-                let (connections, more) = entry.connections_page(query);
+                let (connections, more) = entry()?.connections_page(query);
                 Seen::Connections(connections, more)
             }
-            Look::Connection(id) => Seen::Connection(entry.connection_detail(*id, &self.position_key).map(Box::new)),
+            Look::Connection(id) => Seen::Connection(entry()?.connection_detail(*id, &self.position_key).map(Box::new)),
             Look::Channels(query) => {
-                let (channels, more) = entry.channels_page(query);
+                let (channels, more) = entry()?.channels_page(query);
                 Seen::Channels(channels, more)
             }
             Look::Subscribers(channel) => {
-                Seen::Subscribers(entry.channel(channel).map_or(0, |channel| channel.subscribers().into()))
+                Seen::Subscribers(entry()?.channel(channel).map_or(0, |channel| channel.subscribers().into()))
             }
-            Look::Measures => Seen::Measures(Box::new(entry.measures())),
+            Look::Measures => Seen::Measures(Box::new(entry()?.measures())),
             Look::Events => {
+                entry()?;
                 self.directory.heard_elsewhere(app);
                 Seen::Events
             }

@@ -55,8 +55,8 @@ pub use issuers::{FetchedKeys, JwksIssuer};
 pub use node::{
     AppMetrics, Backend, Beside, ChannelInfo, ChannelState, ChannelsPage, ChannelsQuery, ConnectionDetail,
     ConnectionInfo, ConnectionsPage, ConnectionsQuery, Direction, DrainOptions, EnterUser, Handshake, HistoryFrom,
-    HistoryPage, HistoryQuery, HistoryUntil, LogError, MintRequest, Node, NodeOptions, PresenceQuery, Pressure,
-    Published, Quota, RevocationLog, SubscriptionPlace,
+    HistoryPage, HistoryQuery, HistoryUntil, LogError, Membership, MintRequest, Node, NodeInfo, NodeOptions,
+    PresenceQuery, Pressure, Published, Quota, RevocationLog, SubscriptionPlace,
 };
 pub use outbox::Wire;
 pub use presence::{MemoryPresence, MemoryPresenceOptions, Presence};

@@ -11,6 +11,7 @@ mod figures;
 mod group;
 mod history;
 mod manage;
+mod membership;
 mod messages;
 mod presence;
 mod pressure;
@@ -64,6 +65,7 @@ pub use drain::DrainOptions;
 pub(crate) use drain::MOVE_WITHIN_MS;
 pub(crate) use events::{Asked, by, refused};
 pub use figures::AppMetrics;
+pub use membership::{Membership, NodeInfo};
 pub use pressure::Pressure;
 
 pub use history::{Direction, HistoryFrom, HistoryPage, HistoryQuery, HistoryUntil};
@@ -89,6 +91,8 @@ pub struct NodeOptions {
     pub ticket_keys: Option<TicketKeys>,
     /// Bounds of presence in memory.
     pub presence: MemoryPresenceOptions,
+    /// What the operator is told of it by: its machine and process. Default empty.
+    pub name: Box<str>,
     /// Seeds ids and spreads, so that a test replays; `None`, the default, takes the system's randomness.
     pub seed: Option<u64>,
 }
@@ -102,6 +106,7 @@ impl Default for NodeOptions {
             connect_within: Duration::from_secs(5),
             ticket_keys: None,
             presence: MemoryPresenceOptions::default(),
+            name: Box::default(),
             seed: None,
         }
     }
@@ -110,6 +115,8 @@ impl Default for NodeOptions {
 /// A data-plane node.
 pub struct Node {
     pub(crate) options: NodeOptions,
+    /// When it was made.
+    started_ms: u64,
     pub(crate) directory: Arc<Directory>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) broker: Arc<dyn Broker>,
@@ -232,13 +239,14 @@ impl Node {
         let directory = Arc::default();
         let watches = Watches::new(Arc::clone(&presence), tasks.clone());
         presence.tell(Arc::clone(&watches) as Arc<dyn Hear>);
-        Arc::new(Self {
+        Arc::new_cyclic(|node| Self {
             options,
+            started_ms: clock.unix_ms(),
             presence,
             memberships: Arc::default(),
             watches,
             chance,
-            local_bus: Arc::new(LocalBus::new(Arc::clone(&directory), position_key.clone())),
+            local_bus: Arc::new(LocalBus::new(Arc::clone(&directory), position_key.clone(), node.clone())),
             wide_bus: OnceLock::new(),
             budget: OnceLock::new(),
             looks: Semaphore::new(connections::LOOKS_MAX),

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use fanfare_broker_redis::RedisBroker;
-use fanfare_engine::Node;
+use fanfare_engine::{Membership, Node, NodeInfo};
 use fanfare_store::Store;
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -70,6 +70,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Health, shutdown: Cance
     let router = Router::new()
         .route("/health", get(async || "ok\n"))
         .route("/ready", get(ready))
+        .route("/nodes", get(nodes))
         .with_state(health)
         .route("/metrics", get(async move || scraped(&registry)));
     if let Err(failure) = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await {
@@ -83,6 +84,22 @@ async fn ready(State(health): State<Health>) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({"ready": ready, "reasons": readiness.reasons, "degraded": readiness.degraded});
     (status, Json(body)).into_response()
+}
+
+/// All nodes, as any of them that serves clients knows them.
+async fn nodes(State(health): State<Health>) -> Response {
+    let Some(node) = health.node.get() else {
+        let reason = if health.role.has_gateway() { "the node does not serve clients yet" } else { "ask a gateway" };
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "reason": reason }))).into_response();
+    };
+    let Membership { nodes, missing } = node.nodes().await;
+    let told = |(info, is_this): (NodeInfo, bool)| {
+        let mut told = json!(info);
+        told["this"] = is_this.into();
+        told
+    };
+    let nodes: Vec<_> = nodes.into_iter().map(told).collect();
+    Json(json!({ "nodes": nodes, "missing_nodes": missing })).into_response()
 }
 
 impl Health {

@@ -178,3 +178,34 @@ async fn what_happens_at_one_node_is_told_at_another() -> Result<()> {
     }
     Ok(())
 }
+
+/// The operator is told of all nodes by each of them, and of those that say nothing.
+#[tokio::test]
+async fn every_node_tells_the_operator_of_all() -> Result<()> {
+    let mut nodes = Nodes::start(3).await?;
+    let owners = nodes.sign_up().await?;
+    let _ann = owners[1].connect_as("ann", &["room:*"]).await?;
+    let names: Vec<String> = nodes.all.iter().map(|node| format!("/{}", node.platform().pid())).collect();
+    for (asked, node) in nodes.all.iter().enumerate() {
+        let told = eventually("it knows all", async || {
+            let told = node.nodes().await?.ok()?;
+            Ok((told["nodes"].as_array().map(Vec::len) == Some(3)).then_some(told))
+        });
+        let told = told.await?;
+        ensure!(told["missing_nodes"] == 0, "{told}");
+        for info in told["nodes"].as_array().context("nodes")? {
+            let name = info["name"].as_str().context("a name")?;
+            let which = names.iter().position(|process| name.ends_with(process)).context("one of ours")?;
+            ensure!(info["this"] == (which == asked) && info["connections"] == u64::from(which == 1), "{told}");
+            ensure!(info["draining"] == false && info["short_of_memory"] == false, "{told}");
+            ensure!(info["version"].as_str().is_some_and(|version| version.contains('.')), "{told}");
+            ensure!(info["started_ms"].as_u64().is_some_and(|ms| ms > 1_700_000_000_000), "{told}");
+        }
+    }
+    // One that stands still is known by its beats, and says nothing.
+    nodes.all[2].platform().signal("STOP")?;
+    let told = nodes.all[0].nodes().await?.ok()?;
+    ensure!(told["missing_nodes"] == 1 && told["nodes"].as_array().map(Vec::len) == Some(2), "{told}");
+    nodes.all[2].platform().signal("CONT")?;
+    nodes.all[2].kill()
+}

@@ -154,6 +154,7 @@ impl DataPlane<'_> {
             connect_within: Duration::from_millis(self.options.node.connect_within_ms),
             ticket_keys: keys.tickets.clone(),
             presence: MemoryPresenceOptions { bytes_max: memory.presence_bytes_max },
+            name: name(),
             ..NodeOptions::default()
         };
         let clock = Arc::clone(self.clock);
@@ -291,4 +292,10 @@ async fn read(file: &Arc<SnapshotFile>) -> Option<Snapshot> {
             None
         }
     }
+}
+
+/// What this process is told from others by, to whoever operates them: `<machine>/<process>`.
+fn name() -> Box<str> {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}/{}", machine.trim(), std::process::id()).into()
 }
