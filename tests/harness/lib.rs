@@ -41,6 +41,7 @@ pub mod redis;
 pub mod sentinels;
 pub mod server;
 pub mod store;
+pub mod topology;
 
 pub use fanfare_load::ledger;
 

@@ -34,9 +34,12 @@ impl Nginx {
     /// # Errors
     /// When nginx is not installed, does not take its configuration, or does not start.
     pub async fn start(nodes: [&Server; 2]) -> Result<Self> {
+        let host = |url: &str| url.trim_start_matches("http://").to_owned();
+        let control = host(nodes[0].control_url());
+        let behind = [host(nodes[0].gateway_url()), host(nodes[1].gateway_url()), control];
         let mut failed = anyhow::anyhow!("it was not tried");
         for _ in 0..TRIES {
-            match Self::try_start(nodes).await {
+            match Self::before(&behind, [free_address()?, free_address()?]).await {
                 Ok(nginx) => return Ok(nginx),
                 Err(error) => failed = error,
             }
@@ -44,19 +47,21 @@ impl Nginx {
         Err(failed)
     }
 
-    async fn try_start(nodes: [&Server; 2]) -> Result<Self> {
+    /// One that listens at these addresses for gateways and for the control plane, before two gateways and one.
+    ///
+    /// # Errors
+    /// When nginx is not installed, does not take its configuration, or does not start.
+    pub async fn before(behind: &[String; 3], [gateway, control]: [String; 2]) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("fanfare-nginx-{}-{number}", std::process::id()));
         fs::create_dir_all(&root)?;
-        let [gateway, control] = [free_address()?, free_address()?];
-        let host = |url: &str| url.trim_start_matches("http://").to_owned();
         let filled = [
             ("SHUTDOWN", SHUTDOWN.to_owned()),
             ("TEMP", root.display().to_string()),
-            ("GATEWAY_1", host(nodes[0].gateway_url())),
-            ("GATEWAY_2", host(nodes[1].gateway_url())),
-            ("CONTROL", host(nodes[0].control_url())),
+            ("GATEWAY_1", behind[0].clone()),
+            ("GATEWAY_2", behind[1].clone()),
+            ("CONTROL", behind[2].clone()),
             ("LISTEN_GATEWAY", gateway.clone()),
             ("LISTEN_CONTROL", control.clone()),
         ];
@@ -119,6 +124,6 @@ impl Drop for Nginx {
     }
 }
 
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

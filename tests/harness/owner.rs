@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::answer::{Answer, http};
 use crate::client::Client;
 use crate::publisher::Publisher;
-use crate::server::{Server, text};
-use crate::unix_now;
+use crate::server::{PASSWORD, Server, text};
+use crate::{eventually, unix_now};
 
 /// How long tokens live that a test signs without saying.
 const TOKEN_LIFE_S: u64 = 600;
@@ -32,14 +32,35 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Signs up at a control plane, and waits until the gateways know the app.
+    ///
+    /// # Errors
+    /// When that is refused, or they do not in time.
+    pub async fn sign_up_at(gateway_url: &str, control_url: &str, email: &str) -> Result<Self> {
+        let http = http()?;
+        let request = http.post(format!("{control_url}/api/v1/sign-up")).header("X-Fanfare-CSRF", "1");
+        let made = Answer::to(request.json(&json!({ "email": email, "password": PASSWORD }))).await?.ok()?;
+        let owner = Self::of(http, [gateway_url, control_url], email, &made)?;
+        eventually("the gateways know the app", async || {
+            let answer = owner.publisher().get("/channels").await?;
+            Ok((answer.status == 200).then_some(()))
+        })
+        .await?;
+        Ok(owner)
+    }
+
     pub(crate) fn new(http: Http, server: &Server, email: &str, made: &Value) -> Result<Self> {
+        Self::of(http, [server.gateway_url(), server.control_url()], email, made)
+    }
+
+    fn of(http: Http, [gateway_url, control_url]: [&str; 2], email: &str, made: &Value) -> Result<Self> {
         Ok(Self {
             email: email.to_owned(),
             tenant: text(made, "/session/tenants/0/id")?,
             app: text(made, "/app/id")?,
             key: text(made, "/first_key")?,
-            control_url: server.control_url().to_owned(),
-            gateway_url: server.gateway_url().to_owned(),
+            control_url: control_url.to_owned(),
+            gateway_url: gateway_url.to_owned(),
             http,
         })
     }

@@ -6,6 +6,7 @@
 
 mod bench;
 mod chaos;
+mod cluster;
 mod command;
 mod dash;
 mod install;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Build everything, then start the platform here in the foreground.
     Run(run::Options),
+    /// Build everything, then start two gateways, a control plane and nginx before them here in the foreground.
+    Cluster(cluster::Options),
     /// Do everything CI does.
     Test(test::Options),
     /// Build the dashboard into dashboard/dist.
@@ -49,6 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Cluster(options) => cluster::run(&options),
         Command::Test(options) => return test::run(&options),
         Command::Dash(options) => dash::run(&options),
         Command::Sdk => sdk::run(),

@@ -2,10 +2,13 @@
 
 use std::net::Ipv4Addr;
 
+use ::harness::eventually;
 use ::harness::nginx::Nginx;
+use ::harness::owner::Owner;
 use ::harness::publisher::messages;
+use ::harness::topology::Topology;
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Nodes;
 use super::transports::over_every_road;
@@ -58,5 +61,48 @@ async fn limits_see_the_clients_address_whatever_it_says_of_itself() -> Result<(
         let limited: Vec<bool> = statuses.iter().map(|status| *status == 429).collect();
         ensure!(limited == [false, false, false, true, true], "{address}: {statuses:?}");
     }
+    Ok(())
+}
+
+/// What `cargo xtask cluster` starts: nodes with roles, as Compose has them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topology_of_compose_serves_what_one_process_does() -> Result<()> {
+    let cluster = Topology::start(None).await?;
+    let (gateway, control) = (cluster.nginx.gateway_url().to_owned(), cluster.nginx.control_url().to_owned());
+    let owner = Owner::sign_up_at(&gateway, &control, "ann@example.com").await?;
+    let mut clients = Vec::new();
+    for number in 0..16 {
+        let mut client = owner.connect_as(&format!("user-{number}"), &["room:*"]).await?;
+        client.subscribe("room:9").await?;
+        clients.push(client);
+    }
+    owner.publisher().publish("room:9", "to all").await?;
+    for client in &mut clients {
+        ensure!(client.message("room:9").await?["data"] == "to all");
+    }
+    // Each of nginx's workers takes turns: either gateway has some, and tells of both.
+    let told = eventually("the gateways know each other", async || {
+        let asked = reqwest::get(format!("{}/nodes", cluster.gateways[0].private_url)).await?;
+        let told: Value = asked.json().await?;
+        Ok((told["nodes"].as_array().map(Vec::len) == Some(2)).then_some(told))
+    });
+    let told = told.await?;
+    let counts = |this: bool| {
+        let mut nodes = told["nodes"].as_array().into_iter().flatten();
+        nodes.find(|node| node["this"] == this).and_then(|node| node["connections"].as_u64())
+    };
+    let [asked, other] = [counts(true), counts(false)].map(Option::unwrap_or_default);
+    ensure!(asked > 0 && other > 0 && asked + other == 16, "{told}");
+    // Nothing is served where it does not belong, and either gateway may go.
+    let asked = reqwest::get(format!("{}/nodes", cluster.control.private_url)).await?;
+    ensure!(asked.status() == 503, "{}", asked.text().await?);
+    let [one, _two] = cluster.gateways;
+    tokio::task::spawn_blocking(|| one.stop()).await??;
+    owner.publisher().publish("room:9", "to those who are left").await?;
+    let mut heard = 0_u64;
+    for client in &mut clients {
+        heard += u64::from(client.message("room:9").await.is_ok_and(|told| told["data"] == "to those who are left"));
+    }
+    ensure!(heard == other, "{heard} of {other}");
     Ok(())
 }
