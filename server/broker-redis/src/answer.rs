@@ -162,6 +162,11 @@ pub(crate) fn pushed(bytes: &[u8]) -> Option<Message> {
     entry::read(parts.next()?, Position { lineage, seq }).ok()
 }
 
+/// What a Redis says that cannot now, and may later: it starts, is a replica, has lost its replicas, cannot write to its
+/// disk, runs something long.
+const PASSING: [&str; 10] =
+    ["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "NOREPLICAS", "MISCONF"];
+
 /// What a refusal of Redis means for whoever asked.
 fn refusal(silence: Silence) -> BrokerError {
     match silence {
@@ -170,9 +175,7 @@ fn refusal(silence: Silence) -> BrokerError {
         // It has no more memory, and evicts nothing.
         Silence::Refused(code) if code == "OOM" => BrokerError::Full,
         Silence::Refused(code) => {
-            if !["LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY"]
-                .contains(&&*code)
-            {
+            if !PASSING.contains(&&*code) {
                 error!(code, "Redis refuses what a node needs");
             }
             BrokerError::Unavailable

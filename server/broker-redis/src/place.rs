@@ -95,8 +95,8 @@ pub(crate) struct Stay {
 impl Stay {
     /// Waits until the master is elsewhere.
     pub(crate) async fn is_over(&mut self) {
-        let at = self.at.clone();
-        if self.used.wait_for(|used| *used != at).await.is_err() {
+        let Some(at) = self.at.clone() else { return std::future::pending().await };
+        if self.used.wait_for(|used| used.as_ref() != Some(&at)).await.is_err() {
             // Nobody will say any more.
             std::future::pending::<()>().await;
         }

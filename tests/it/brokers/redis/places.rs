@@ -8,6 +8,7 @@ use ::harness::sentinels::Sentinels;
 use anyhow::{Context as _, Result, ensure};
 use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, StartError};
 use fanfare_core::Position;
+use fanfare_engine::BrokerError;
 use fanfare_engine::broker::Start;
 use redis::cmd;
 use tokio::time::Instant;
@@ -143,8 +144,35 @@ async fn a_replica_is_not_taken_for_a_master() -> Result<()> {
     let node = Node::over(RedisBroker::start(options(&sentinels.url_of(1), &stop)).await?, stop);
     let a = channel(1, "a");
     let refused = node.publish(&a, super::fresh(super::text("x"))).await;
-    ensure!(matches!(refused, Err(fanfare_engine::BrokerError::Unavailable)), "{refused:?}");
+    ensure!(matches!(refused, Err(BrokerError::Unavailable)), "{refused:?}");
     ensure!(!node.broker.health().is_up);
+    Ok(())
+}
+
+/// What such a master refuses is certainly not done, and may be tried again.
+#[tokio::test]
+async fn a_master_that_has_lost_its_replicas_refuses_and_takes_nothing() -> Result<()> {
+    let redis = Redis::start_with(&["--min-replicas-to-write", "1"]).await?;
+    let node = Node::start(&redis).await?;
+    let a = channel(1, "a");
+    let mut admin = redis.connection().await?;
+    let mut wants = async |replicas: u32| -> Result<()> {
+        let () = cmd("CONFIG").arg("SET").arg("min-replicas-to-write").arg(replicas).query_async(&mut admin).await?;
+        Ok(())
+    };
+    let publish = async |id: &str| node.publish(&a, super::fresh(super::with_id(id, id))).await;
+    ensure!(matches!(publish("never").await, Err(BrokerError::Unavailable)) && !node.broker.health().is_up);
+    wants(0).await?;
+    node.publish_surely(&a, "first").await?;
+    eventually("the node is up", async || Ok(node.broker.health().is_up.then_some(()))).await?;
+    wants(1).await?;
+    for _ in 0..20 {
+        let refused = publish("never").await;
+        ensure!(matches!(refused, Err(BrokerError::Unavailable)), "{refused:?}");
+    }
+    wants(0).await?;
+    let (last, asked) = node.publish_surely(&a, "last").await?;
+    ensure!((asked, last.position.seq) == (1, 2), "{asked}, {last:?}");
     Ok(())
 }
 
