@@ -56,7 +56,7 @@ impl Sentinels {
                 &file,
                 format!(
                     "port {}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {watched} 2\n\
-                     sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 4000\n",
+                     sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 2000\n",
                     process.port
                 ),
             )?;
