@@ -18,7 +18,7 @@ use super::super::channel;
 use super::{Node, WHOLE_WITHIN, broker, options};
 
 /// Failovers in a row, unless `FANFARE_FAILOVERS` says.
-const FAILOVERS: usize = 10;
+const FAILOVERS: usize = 3;
 
 /// Whoever was subscribed goes on: at each new master publishes are taken and heard by all nodes, and what is heard is one
 /// run, or begins anew with another lineage.
