@@ -9,6 +9,7 @@
 //! "configuration epochs"), and whether it is true is said by the Redis itself, which refuses to begin as a replica.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,7 +288,7 @@ impl Sentinel {
 impl From<Silence> for RedisError {
     fn from(silence: Silence) -> Self {
         match silence {
-            Silence::Silent => (ErrorKind::Client, "no sentinel answers").into(),
+            Silence::Silent => io::Error::new(io::ErrorKind::NotConnected, "no sentinel answers").into(),
             Silence::Unknown => {
                 (ErrorKind::MasterNameNotFoundBySentinel, "no sentinel knows a master of this name").into()
             }

@@ -3,7 +3,7 @@
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use tokio::time::timeout;
 
-use crate::names::{self, PartitionKey};
+use crate::names;
 use crate::place::{CONNECT_WITHIN, Place};
 
 /// The oldest version with functions and sharded subscriptions.
@@ -46,11 +46,11 @@ pub enum StartError {
 ///
 /// # Errors
 /// Says what is wrong with the URL or with that Redis.
-pub async fn check(url: &str, partitions: Option<&PartitionKey>) -> Result<Option<String>, StartError> {
-    look(&Place::new(url)?, partitions.map(PartitionKey::platform).as_deref()).await
+pub async fn check(url: &str) -> Result<Option<String>, StartError> {
+    look(&Place::new(url)?, None).await
 }
 
-/// The same of a place, which must not belong to another platform than this.
+/// The same of a place; where a platform is given, it must not belong to another.
 pub(crate) async fn look(place: &Place, platform: Option<&str>) -> Result<Option<String>, StartError> {
     let asked = timeout(2 * CONNECT_WITHIN, async {
         let (mut connection, _) = place.connect(|_| Ok::<(), ()>(())).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn look(place: &Place, platform: Option<&str>) -> Result<Option
 /// Whether it may be there later.
 fn is_away(error: &RedisError) -> bool {
     let is_loading = matches!(error.code(), Some("LOADING" | "MASTERDOWN"));
-    error.is_io_error() || error.is_timeout() || error.kind() == ErrorKind::Client || is_loading
+    error.is_io_error() || error.is_timeout() || is_loading
 }
 
 fn judge(info: &str) -> Result<String, StartError> {
