@@ -16,7 +16,7 @@ async fn main() -> Result<()> {
         _ = interrupted.recv() => return Ok(()),
         _ = ended.recv() => return Ok(()),
     };
-    println!("\n  nginx before two gateways and a control plane, which keep everything until they end\n");
+    println!("\n  nginx before two gateways and a control plane; nothing is kept when they end\n");
     println!("  Dashboard   {}\n  Gateways    {}", cluster.nginx.control_url(), cluster.nginx.gateway_url());
     for (name, node) in
         [("Gateway 1", &cluster.gateways[0]), ("Gateway 2", &cluster.gateways[1]), ("Control", &cluster.control)]

@@ -75,6 +75,11 @@ impl<T: Send + 'static> Beside<T> {
     }
 }
 
+/// A port of this machine that nobody listens at. Another program may take it before it is used.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// Seconds since 1970, for the claims of tokens.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "tokens are judged by the real server, which has the real time")]

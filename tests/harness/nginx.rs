@@ -1,7 +1,6 @@
 //! The nginx of `deploy/nginx`, before two nodes.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::answer::http;
-use crate::eventually;
 use crate::server::Server;
+use crate::{eventually, free_port};
 
 const TEMPLATE: &str = include_str!("../../deploy/nginx/nginx.conf.template");
 /// How long old workers may take after a reload, as nginx says it.
@@ -125,5 +124,5 @@ impl Drop for Nginx {
 }
 
 pub(crate) fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+    Ok(format!("127.0.0.1:{}", free_port()?))
 }

@@ -1,7 +1,7 @@
 //! A Redis with a replica, and sentinels that watch over them.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::{Client, cmd};
 
-use crate::eventually;
+use crate::{eventually, free_port};
 
 /// What the sentinels call it.
 const NAME: &str = "main";
@@ -139,8 +139,8 @@ impl Sentinels {
         eventually("the replica is promoted", async || Ok((self.master().await? == other).then_some(()))).await
     }
 
-    /// Starts one that ended again, empty and as a replica of the other, and waits until it has everything and all sentinels
-    /// know it as one.
+    /// Starts one that ended again, empty and as a replica of the other, and waits until it has everything and most
+    /// sentinels know it as one.
     ///
     /// # Errors
     /// When it does not start or get there.
@@ -207,11 +207,11 @@ impl Sentinels {
             let mut know = 0;
             for sentinel in &self.sentinels {
                 let Ok(mut connection) = connection(sentinel.port).await else { return Ok(None) };
-                let replicas: Vec<std::collections::HashMap<String, String>> =
+                let replicas: Vec<HashMap<String, String>> =
                     cmd("SENTINEL").arg("REPLICAS").arg(NAME).query_async(&mut connection).await?;
-                let known: std::collections::HashMap<String, String> =
+                let known: HashMap<String, String> =
                     cmd("SENTINEL").arg("MASTER").arg(NAME).query_async(&mut connection).await?;
-                let is = |of: &std::collections::HashMap<String, String>, field: &str, value: &str| {
+                let is = |of: &HashMap<String, String>, field: &str, value: &str| {
                     of.get(field).is_some_and(|known| known == value)
                 };
                 let replica = self.servers[1 - master].port.to_string();
@@ -243,7 +243,7 @@ async fn master_of(sentinel: u16) -> Result<u16> {
 
 impl Process {
     fn new() -> Result<Self> {
-        Ok(Self { port: TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(), child: None })
+        Ok(Self { port: free_port()?, child: None })
     }
 
     fn kill(&mut self) -> Result<()> {

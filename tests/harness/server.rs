@@ -265,12 +265,7 @@ impl Server {
     /// # Errors
     /// When that fails.
     pub async fn sign_up_as(&self, email: &str) -> Result<Owner> {
-        let http = http()?;
-        let request = http.post(format!("{}/api/v1/sign-up", self.control_url())).header("X-Fanfare-CSRF", "1");
-        let made = Answer::to(request.json(&json!({ "email": email, "password": PASSWORD }))).await?.ok()?;
-        let owner = Owner::new(http, self, email, &made)?;
-        self.await_app(&owner).await?;
-        Ok(owner)
+        Owner::sign_up_at(self.gateway_url(), self.control_url(), email).await
     }
 
     /// Claims the tenant of the first start with the code of the welcome link.

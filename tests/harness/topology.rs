@@ -8,6 +8,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use crate::command::fanfare;
+use crate::free_port;
 use crate::nginx::{Nginx, free_address};
 use crate::postgres::OwnCluster;
 use crate::redis::Redis;
@@ -43,11 +44,11 @@ impl Topology {
         let mut key = [0; 32];
         SysRng.try_fill_bytes(&mut key)?;
         let key = STANDARD.encode(key);
-        let as_control = |address: &str| format!("http://{}", address.replace("127.0.0.1", "localhost"));
+        let public = |address: &str| format!("http://{}", address.replace("127.0.0.1", "localhost"));
         let shared = [
             ("FANFARE_MASTER_KEY", &*key),
-            ("FANFARE_PUBLIC__GATEWAY_URL", &as_control(&gateways)),
-            ("FANFARE_PUBLIC__CONTROL_URL", &as_control(&control)),
+            ("FANFARE_PUBLIC__GATEWAY_URL", &public(&gateways)),
+            ("FANFARE_PUBLIC__CONTROL_URL", &public(&control)),
         ];
         let url = postgres.url();
         let migrating = [&shared[..], &[("DATABASE_URL", &*url)]].concat();
@@ -80,9 +81,4 @@ impl Topology {
         let nginx = Nginx::before(&behind, [gateways, control]).await?;
         Ok(Self { nginx, gateways: [one, two], control: controlling, redis, _postgres: postgres })
     }
-}
-
-fn free_port() -> Result<u16> {
-    let address = free_address()?;
-    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).context("an address has a port")
 }
