@@ -123,6 +123,20 @@ impl Sentinels {
         Ok(())
     }
 
+    /// Has all sentinels know nobody but this user, who may ask for the master and nothing else.
+    ///
+    /// # Errors
+    /// When they do not take it.
+    pub async fn guard(&self, user: &str, password: &str) -> Result<()> {
+        for sentinel in &self.sentinels {
+            let mut admin = connection(sentinel.port).await?;
+            let rights = ["on", &format!(">{password}"), "resetchannels", "-@all", "+sentinel|master"];
+            let () = cmd("ACL").arg("SETUSER").arg(user).arg(&rights).query_async(&mut admin).await?;
+            let () = cmd("ACL").arg("SETUSER").arg("default").arg("off").query_async(&mut admin).await?;
+        }
+        Ok(())
+    }
+
     /// Ends a sentinel.
     ///
     /// # Errors

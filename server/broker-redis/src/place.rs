@@ -83,6 +83,8 @@ struct Said {
 enum Silence {
     /// No sentinel answers.
     Silent,
+    /// Those that answer do not take the user of the URL.
+    Refused,
     /// Those that answer know none of this name.
     Unknown,
 }
@@ -239,8 +241,8 @@ impl Sentinels {
             match answer {
                 Ok(said) if newest.as_ref().is_none_or(|newest| newest.epoch < said.epoch) => newest = Some(said),
                 Ok(_) => {}
-                Err(Silence::Unknown) => why = Silence::Unknown,
                 Err(Silence::Silent) => continue,
+                Err(other) => why = other,
             }
             answers += 1;
             if answers == self.all.len() / 2 + 1 {
@@ -253,7 +255,7 @@ impl Sentinels {
 
 impl Sentinel {
     async fn master(&self, name: &str) -> Result<Said, Silence> {
-        let mut connection = self.connection().await.ok_or(Silence::Silent)?;
+        let mut connection = self.connection().await.map_err(|error| refused_or_silent(&error))?;
         let told: RedisResult<HashMap<String, String>> =
             cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut connection).await;
         let told = match told {
@@ -262,7 +264,7 @@ impl Sentinel {
             Err(error) => {
                 warn!(%error, "a sentinel does not answer");
                 *self.connection.lock().await = None;
-                return Err(Silence::Silent);
+                return Err(refused_or_silent(&error));
             }
         };
         let number = |field: &str| told.get(field).and_then(|number| number.parse::<u64>().ok());
@@ -273,22 +275,34 @@ impl Sentinel {
         }
     }
 
-    async fn connection(&self) -> Option<MultiplexedConnection> {
+    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let mut connection = self.connection.lock().await;
-        if connection.is_none() {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(SAID_WITHIN))
-                .set_response_timeout(Some(SAID_WITHIN));
-            *connection = self.client.get_multiplexed_async_connection_with_config(&config).await.ok();
+        if let Some(connection) = &*connection {
+            return Ok(connection.clone());
         }
-        connection.clone()
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(SAID_WITHIN))
+            .set_response_timeout(Some(SAID_WITHIN));
+        let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        *connection = Some(new.clone());
+        Ok(new)
     }
+}
+
+fn refused_or_silent(error: &RedisError) -> Silence {
+    let is_refused = error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    if is_refused { Silence::Refused } else { Silence::Silent }
 }
 
 impl From<Silence> for RedisError {
     fn from(silence: Silence) -> Self {
         match silence {
             Silence::Silent => io::Error::new(io::ErrorKind::NotConnected, "no sentinel answers").into(),
+            Silence::Refused => {
+                (ErrorKind::AuthenticationFailed, "sentinels refuse their user (sentinel_user, sentinel_password)")
+                    .into()
+            }
             Silence::Unknown => {
                 (ErrorKind::MasterNameNotFoundBySentinel, "no sentinel knows a master of this name").into()
             }

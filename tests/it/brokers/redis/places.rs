@@ -183,6 +183,22 @@ async fn a_master_that_no_sentinel_knows_is_refused_by_its_name() -> Result<()> 
     Ok(())
 }
 
+/// The right that the document names is enough, and whoever lacks it is told that it is the sentinels who refuse.
+#[tokio::test]
+async fn sentinels_that_ask_who_it_is_take_the_user_of_the_url_and_no_other() -> Result<()> {
+    let sentinels = Sentinels::start().await?;
+    sentinels.guard("watcher", "w").await?;
+    for user in ["", "?sentinel_user=watcher&sentinel_password=x"] {
+        let options = options(&(sentinels.url() + user), &CancellationToken::new());
+        let refused = RedisBroker::start(options).await.err().context("it was taken")?;
+        let said = refused.to_string();
+        ensure!(matches!(refused, StartError::Refused(_)) && said.contains("sentinels refuse"), "{said}");
+    }
+    let node = Node::start_at(&(sentinels.url() + "?sentinel_user=watcher&sentinel_password=w")).await?;
+    node.publish_surely(&channel(1, "a"), "first").await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_redis_of_another_platform_is_refused_also_where_it_comes_in_the_place_of_ours() -> Result<()> {
     let mut redis = Redis::start().await?;
