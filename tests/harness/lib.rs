@@ -27,6 +27,7 @@
 
 pub mod answer;
 pub mod carried;
+pub mod certificates;
 pub mod client;
 pub mod command;
 mod journals;
@@ -76,7 +77,7 @@ impl<T: Send + 'static> Beside<T> {
 }
 
 /// A port of this machine that nobody listens at. Another program may take it before it is used.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, cmd};
+use redis::{Client, TlsCertificates, cmd};
 
+use crate::certificates::Authority;
 use crate::{eventually, free_port};
 
 /// What the sentinels call it.
@@ -24,6 +25,8 @@ pub struct Sentinels {
     root: PathBuf,
     servers: [Process; 2],
     sentinels: Vec<Process>,
+    /// Who signed the certificates of all, where they speak TLS.
+    tls: Option<Authority>,
 }
 
 #[derive(Debug)]
@@ -38,12 +41,24 @@ impl Sentinels {
     /// # Errors
     /// When `redis-server` is not installed or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_as(None).await
+    }
+
+    /// The same, all of them over TLS.
+    ///
+    /// # Errors
+    /// When `redis-server` is not installed or does not start.
+    pub async fn start_tls() -> Result<Self> {
+        Self::start_as(Some(Authority::new()?)).await
+    }
+
+    async fn start_as(tls: Option<Authority>) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("fanfare-sentinels-{}-{number}", std::process::id()));
         fs::create_dir_all(&root)?;
         let [one, two] = [Process::new()?, Process::new()?];
-        let mut all = Self { root, servers: [one, two], sentinels: Vec::new() };
+        let mut all = Self { root, servers: [one, two], sentinels: Vec::new(), tls };
         all.launch_as(0, None)?;
         all.answers(0).await?;
         all.launch_as(1, Some(all.servers[0].port))?;
@@ -55,13 +70,14 @@ impl Sentinels {
             fs::write(
                 &file,
                 format!(
-                    "port {}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {watched} 2\n\
-                     sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 2000\n",
-                    process.port
+                    "bind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {watched} 2\n\
+                     sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 2000\n"
                 ),
             )?;
+            let mut arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
+            arguments.extend(all.listening(process.port)?);
             all.sentinels.push(process);
-            all.sentinels[number].child = Some(all.spawn(&[file.display().to_string(), "--sentinel".to_owned()])?);
+            all.sentinels[number].child = Some(all.spawn(&arguments)?);
         }
         all.is_watched(0).await?;
         Ok(all)
@@ -71,7 +87,37 @@ impl Sentinels {
     #[must_use]
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self.sentinels.iter().map(|process| format!("127.0.0.1:{}", process.port)).collect();
-        format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+        format!("{}+sentinel://{}/{NAME}", self.scheme(), hosts.join(","))
+    }
+
+    /// What makes others trust them, where they speak TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.tls.as_ref().map(Authority::ca)
+    }
+
+    const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "rediss" } else { "redis" }
+    }
+
+    fn listening(&self, port: u16) -> Result<Vec<String>> {
+        match &self.tls {
+            None => Ok(vec!["--port".to_owned(), port.to_string()]),
+            Some(authority) => authority.redis(port),
+        }
+    }
+
+    /// A connection to whoever listens there.
+    async fn speak(&self, port: u16) -> Result<MultiplexedConnection> {
+        let url = format!("{}://127.0.0.1:{port}", self.scheme());
+        let client = match self.ca() {
+            None => Client::open(url)?,
+            Some(ca) => {
+                let root_cert = Some(fs::read(ca)?);
+                Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
+        Ok(client.get_multiplexed_async_connection().await?)
     }
 
     /// Which of the two is the master, as most sentinels say.
@@ -82,7 +128,7 @@ impl Sentinels {
         eventually("sentinels agree on a master", async || {
             let mut votes = [0; 2];
             for sentinel in &self.sentinels {
-                let told = master_of(sentinel.port).await;
+                let told = self.master_of(sentinel.port).await;
                 let voted = self.servers.iter().position(|server| told.as_ref().ok() == Some(&server.port));
                 if let Some(voted) = voted {
                     votes[voted] += 1;
@@ -98,7 +144,7 @@ impl Sentinels {
     /// # Errors
     /// When it does not answer.
     pub async fn connection(&self, number: usize) -> Result<MultiplexedConnection> {
-        connection(self.servers[number].port).await
+        self.speak(self.servers[number].port).await
     }
 
     /// Ends one of the two as a failing machine would.
@@ -129,7 +175,7 @@ impl Sentinels {
     /// When they do not take it.
     pub async fn guard(&self, user: &str, password: &str) -> Result<()> {
         for sentinel in &self.sentinels {
-            let mut admin = connection(sentinel.port).await?;
+            let mut admin = self.speak(sentinel.port).await?;
             let rights = ["on", &format!(">{password}"), "resetchannels", "-@all", "+sentinel|master"];
             let () = cmd("ACL").arg("SETUSER").arg(user).arg(&rights).query_async(&mut admin).await?;
             let () = cmd("ACL").arg("SETUSER").arg("default").arg("off").query_async(&mut admin).await?;
@@ -167,7 +213,7 @@ impl Sentinels {
     /// Where one of the two is, without asking sentinels.
     #[must_use]
     pub fn url_of(&self, number: usize) -> String {
-        format!("redis://127.0.0.1:{}", self.servers[number].port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.servers[number].port)
     }
 
     /// Waits until this one is a master whose replica has everything.
@@ -194,8 +240,8 @@ impl Sentinels {
         let port = self.servers[number].port;
         let mut arguments: Vec<String> =
             ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(ToOwned::to_owned).into();
-        arguments.extend(["--repl-diskless-sync-delay", "0", "--port"].map(ToOwned::to_owned));
-        arguments.push(port.to_string());
+        arguments.extend(["--repl-diskless-sync-delay", "0"].map(ToOwned::to_owned));
+        arguments.extend(self.listening(port)?);
         if let Some(master) = replica_of {
             arguments.extend(["--replicaof".to_owned(), format!("127.0.0.1 {master}")]);
         }
@@ -216,11 +262,18 @@ impl Sentinels {
             .with_context(|| self.log())
     }
 
+    async fn master_of(&self, sentinel: u16) -> Result<u16> {
+        let mut connection = self.speak(sentinel).await?;
+        let (_, port): (String, u16) =
+            cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(NAME).query_async(&mut connection).await?;
+        Ok(port)
+    }
+
     async fn is_watched(&self, master: usize) -> Result<()> {
         eventually("most sentinels know all", async || {
             let mut know = 0;
             for sentinel in &self.sentinels {
-                let Ok(mut connection) = connection(sentinel.port).await else { return Ok(None) };
+                let Ok(mut connection) = self.speak(sentinel.port).await else { return Ok(None) };
                 let replicas: Vec<HashMap<String, String>> =
                     cmd("SENTINEL").arg("REPLICAS").arg(NAME).query_async(&mut connection).await?;
                 let known: HashMap<String, String> =
@@ -242,17 +295,6 @@ impl Sentinels {
         .await
         .with_context(|| self.log())
     }
-}
-
-async fn connection(port: u16) -> Result<MultiplexedConnection> {
-    Ok(Client::open(format!("redis://127.0.0.1:{port}"))?.get_multiplexed_async_connection().await?)
-}
-
-async fn master_of(sentinel: u16) -> Result<u16> {
-    let mut connection = connection(sentinel).await?;
-    let (_, port): (String, u16) =
-        cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(NAME).query_async(&mut connection).await?;
-    Ok(port)
 }
 
 impl Process {

@@ -118,9 +118,15 @@ impl Nodes {
     }
 
     fn options(&self) -> Options {
-        Options::at(Home::Url(self.database.url.clone()))
+        let options = Options::at(Home::Url(self.database.url.clone()))
             .with("REDIS_URL", self.redis.url())
-            .with("FANFARE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .with("FANFARE_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        match &self.redis {
+            Keeper::Watched(sentinels) if let Some(ca) = sentinels.ca() => {
+                options.with("FANFARE_REDIS_TLS_CA", ca.display())
+            }
+            Keeper::One(_) | Keeper::Watched(_) => options,
+        }
     }
 
     /// Somebody who signed up at the first node, as every node knows them; or as they come in through nginx.
@@ -142,6 +148,18 @@ async fn ready(server: &Server, expected: bool) -> Result<()> {
         Ok(((ready.status == 200) == expected && told != expected).then_some(()))
     })
     .await
+}
+
+/// The same where Redis is spoken to over TLS alone.
+#[tokio::test]
+async fn nodes_hear_each_other_over_tls() -> Result<()> {
+    let nodes = Nodes::over(Sentinels::start_tls().await?, 2).await?;
+    let owners = nodes.sign_up().await?;
+    let mut ann = owners[0].connect_as("ann", &["room:*"]).await?;
+    ann.subscribe("room:9").await?;
+    owners[1].publisher().publish("room:9", "here").await?;
+    ensure!(ann.message("room:9").await?["data"] == "here");
+    Ok(())
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod place;
 mod presence;
 mod probe;
 mod reader;
+mod tls;
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
@@ -60,6 +61,7 @@ use crate::reader::Reader;
 pub use names::PartitionKey;
 pub use presence::RedisPresence;
 pub use probe::{StartError, check};
+pub use tls::RedisTls;
 
 /// Lanes of publishes: a channel's are all in one.
 const LANES: usize = 4;
@@ -71,10 +73,13 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(5);
 /// How to reach Redis, and what the broker needs beside it.
 pub struct RedisOptions {
     /// `redis://[user:password@]host[:port][/db]`, `redis+unix:///path`, or
-    /// `redis+sentinel://[user:password@]sentinel[:port][,…]/<name of the master>[?db=…]`.
+    /// `redis+sentinel://[user:password@]sentinel[:port][,…]/<name of the master>[?db=…]`; with TLS `rediss` in place of
+    /// `redis`.
     pub url: String,
     /// The same Redis for another user, who loads the functions where that of `url` may not: for it alone.
     pub loader_url: Option<String>,
+    /// What TLS needs beside what everybody trusts, for both.
+    pub tls: RedisTls,
     /// Says which partition a channel is in: the same on every node.
     pub partitions: PartitionKey,
     /// Time.
@@ -177,9 +182,9 @@ impl RedisBroker {
     /// # Errors
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
-        let RedisOptions { url, loader_url, partitions, clock, chance, tasks, stop } = options;
-        let place = Arc::new(Place::new(&url)?);
-        let loader = loader_url.as_deref().map(Place::new).transpose()?;
+        let RedisOptions { url, loader_url, tls, partitions, clock, chance, tasks, stop } = options;
+        let place = Arc::new(Place::new(&url, &tls)?);
+        let loader = loader_url.as_deref().map(|url| Place::new(url, &tls)).transpose()?;
         let platform = partitions.platform();
         if probe::look(&place, Some(&platform)).await?.is_none() {
             warn!("Redis does not answer yet; it is looked for in the background");

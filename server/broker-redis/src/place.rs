@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, ProtocolVersion,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, ProtocolVersion,
     RedisConnectionInfo, RedisError, RedisResult, cmd,
 };
 use tokio::sync::{Mutex, watch};
@@ -25,13 +25,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tracing::{info, warn};
 
 use crate::probe::StartError;
+use crate::tls::{self, RedisTls};
 
 /// How long connecting may take.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// How long a batch of commands may take.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// How a URL of sentinels begins.
+/// How a URL of sentinels begins, without TLS and with.
 const SENTINELS: &str = "redis+sentinel://";
+const SENTINELS_TLS: &str = "rediss+sentinel://";
 const SENTINEL_PORT: u16 = 26_379;
 /// More are not asked.
 const SENTINELS_MAX: usize = 16;
@@ -45,12 +47,13 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Where Redis is.
 pub(crate) struct Place {
     how: How,
+    tls: RedisTls,
     /// The master that connections are made to, once one was.
     used: watch::Sender<Option<Address>>,
 }
 
 enum How {
-    At(Client),
+    At(Box<ConnectionInfo>),
     Sentinels(Sentinels),
 }
 
@@ -63,10 +66,12 @@ struct Sentinels {
     name: String,
     /// As whom it is spoken to.
     redis: RedisConnectionInfo,
+    /// Whether all of them are spoken to over TLS.
+    is_tls: bool,
 }
 
 struct Sentinel {
-    client: Client,
+    info: ConnectionInfo,
     /// The connection to it while it works.
     connection: Mutex<Option<MultiplexedConnection>>,
 }
@@ -79,7 +84,7 @@ struct Said {
 }
 
 /// Why there is no master.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Silence {
     /// No sentinel answers.
     Silent,
@@ -87,6 +92,8 @@ enum Silence {
     Refused,
     /// Those that answer know none of this name.
     Unknown,
+    /// There is no TLS with them.
+    Untrusted(RedisError),
 }
 
 /// A connection's place: it may turn out to be another's.
@@ -107,20 +114,33 @@ impl Stay {
 }
 
 impl Place {
-    /// Takes `redis://`, `redis+unix://` and `redis+sentinel://[user:password@]host[:port][,…]/<name>[?db=…]`.
+    /// Takes `redis://`, `redis+unix://` and `redis+sentinel://[user:password@]host[:port][,…]/<name>[?db=…]`; `rediss` in
+    /// place of `redis` is over TLS, for which `tls` has what is needed beside what everybody trusts.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
-    pub(crate) fn new(url: &str) -> Result<Self, StartError> {
-        let how = match url.strip_prefix(SENTINELS) {
-            Some(rest) => How::Sentinels(Sentinels::new(rest)?),
+    pub(crate) fn new(url: &str, tls: &RedisTls) -> Result<Self, StartError> {
+        let sentinels = [(SENTINELS, false), (SENTINELS_TLS, true)];
+        let sentinels = sentinels.iter().find_map(|(begin, is_tls)| Some((url.strip_prefix(begin)?, *is_tls)));
+        let (how, is_tls) = match sentinels {
+            Some((rest, is_tls)) => (How::Sentinels(Sentinels::new(rest, is_tls)?), is_tls),
             None => {
                 let info = url.into_connection_info().map_err(wrong)?;
+                let is_tls = match info.addr() {
+                    ConnectionAddr::TcpTls { insecure: true, .. } => {
+                        return Err(StartError::Url(
+                            "`#insecure` is not taken: give what signed its certificate".into(),
+                        ));
+                    }
+                    ConnectionAddr::TcpTls { .. } => true,
+                    _ => false,
+                };
                 let redis = resp3(info.redis_settings().clone());
-                How::At(Client::open(info.set_redis_settings(redis)).map_err(wrong)?)
+                (How::At(Box::new(info.set_redis_settings(redis))), is_tls)
             }
         };
-        Ok(Self { how, used: watch::Sender::new(None) })
+        tls.check(is_tls)?;
+        Ok(Self { how, tls: tls.clone(), used: watch::Sender::new(None) })
     }
 
     /// Connects to the master, as far as is known; what it is told by pushes goes to `push`.
@@ -129,10 +149,10 @@ impl Place {
     /// When nobody says where it is, or it does not answer in time.
     pub(crate) async fn connect(&self, push: impl AsyncPushSender) -> RedisResult<(MultiplexedConnection, Stay)> {
         let used = self.used.subscribe();
-        let (client, at) = match &self.how {
-            How::At(client) => (client.clone(), None),
+        let (info, at) = match &self.how {
+            How::At(info) => ((**info).clone(), None),
             How::Sentinels(sentinels) => {
-                let master = sentinels.master().await.map_err(RedisError::from)?;
+                let master = sentinels.master(&self.tls).await?;
                 self.used.send_if_modified(|used| {
                     let is_another = used.as_ref() != Some(&master);
                     if is_another {
@@ -141,13 +161,14 @@ impl Place {
                     *used = Some(Arc::clone(&master));
                     is_another
                 });
-                (sentinels.client(&master)?, Some(master))
+                (sentinels.info(&master)?, Some(master))
             }
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(ANSWER_WITHIN))
             .set_push_sender(push);
+        let client = self.tls.client(info).await?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         Ok((connection, Stay { at, used }))
     }
@@ -159,7 +180,7 @@ impl Place {
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             again.tick().await;
-            let Ok(master) = sentinels.master().await else { continue };
+            let Ok(master) = sentinels.master(&self.tls).await else { continue };
             self.used.send_if_modified(|used| {
                 // Where nothing is connected yet there is nothing to end.
                 let is_another = used.as_ref().is_some_and(|used| *used != master);
@@ -183,7 +204,7 @@ fn wrong(error: RedisError) -> StartError {
 }
 
 impl Sentinels {
-    fn new(rest: &str) -> Result<Self, StartError> {
+    fn new(rest: &str, is_tls: bool) -> Result<Self, StartError> {
         let wrong_here =
             |why: &str| StartError::Url(format!("{why} (redis+sentinel://host:26379,…/<name of the master>)"));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -218,23 +239,23 @@ impl Sentinels {
         for host in hosts {
             let url = one(host)?;
             let named = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            let at = ConnectionAddr::Tcp(named, url.port().unwrap_or(SENTINEL_PORT));
+            let at = address(named, url.port().unwrap_or(SENTINEL_PORT), is_tls);
             let info = at.into_connection_info().map_err(wrong)?.set_redis_settings(sentinel.clone());
-            all.push(Sentinel { client: Client::open(info).map_err(wrong)?, connection: Mutex::default() });
+            all.push(Sentinel { info, connection: Mutex::default() });
         }
-        Ok(Self { all, name, redis: resp3(redis) })
+        Ok(Self { all, name, redis: resp3(redis), is_tls })
     }
 
-    /// What speaks to this master.
-    fn client(&self, (host, port): &(String, u16)) -> RedisResult<Client> {
-        let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
-        Client::open(info.set_redis_settings(self.redis.clone()))
+    /// How this master is spoken to.
+    fn info(&self, (host, port): &(String, u16)) -> RedisResult<ConnectionInfo> {
+        let info = address(host.clone(), *port, self.is_tls).into_connection_info()?;
+        Ok(info.set_redis_settings(self.redis.clone()))
     }
 
     /// Where the master is by the newest configuration that a sentinel knows. All are asked; once most have answered the
     /// rest have little time.
-    async fn master(&self) -> Result<Address, Silence> {
-        let mut asked: FuturesUnordered<_> = self.all.iter().map(|sentinel| sentinel.master(&self.name)).collect();
+    async fn master(&self, tls: &RedisTls) -> RedisResult<Address> {
+        let mut asked: FuturesUnordered<_> = self.all.iter().map(|sentinel| sentinel.master(&self.name, tls)).collect();
         let (mut newest, mut answers, mut why) = (None::<Said>, 0, Silence::Silent);
         let mut deadline = Instant::now() + SAID_WITHIN;
         while let Ok(Some(answer)) = timeout_at(deadline, asked.next()).await {
@@ -242,6 +263,10 @@ impl Sentinels {
                 Ok(said) if newest.as_ref().is_none_or(|newest| newest.epoch < said.epoch) => newest = Some(said),
                 Ok(_) => {}
                 Err(Silence::Silent) => continue,
+                Err(untrusted @ Silence::Untrusted(_)) => {
+                    why = untrusted;
+                    continue;
+                }
                 Err(other) => why = other,
             }
             answers += 1;
@@ -249,13 +274,13 @@ impl Sentinels {
                 deadline = deadline.min(Instant::now() + REST_WITHIN);
             }
         }
-        newest.map(|said| said.master).ok_or(why)
+        newest.map(|said| said.master).ok_or_else(|| why.into())
     }
 }
 
 impl Sentinel {
-    async fn master(&self, name: &str) -> Result<Said, Silence> {
-        let mut connection = self.connection().await.map_err(|error| refused_or_silent(&error))?;
+    async fn master(&self, name: &str, tls: &RedisTls) -> Result<Said, Silence> {
+        let mut connection = self.connection(tls).await.map_err(Silence::of)?;
         let told: RedisResult<HashMap<String, String>> =
             cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut connection).await;
         let told = match told {
@@ -264,7 +289,7 @@ impl Sentinel {
             Err(error) => {
                 warn!(%error, "a sentinel does not answer");
                 *self.connection.lock().await = None;
-                return Err(refused_or_silent(&error));
+                return Err(Silence::of(error));
             }
         };
         let number = |field: &str| told.get(field).and_then(|number| number.parse::<u64>().ok());
@@ -275,7 +300,7 @@ impl Sentinel {
         }
     }
 
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connection(&self, tls: &RedisTls) -> RedisResult<MultiplexedConnection> {
         let mut connection = self.connection.lock().await;
         if let Some(connection) = &*connection {
             return Ok(connection.clone());
@@ -283,16 +308,31 @@ impl Sentinel {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(SAID_WITHIN))
             .set_response_timeout(Some(SAID_WITHIN));
-        let new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let client = tls.client(self.info.clone()).await?;
+        let new = client.get_multiplexed_async_connection_with_config(&config).await?;
         *connection = Some(new.clone());
         Ok(new)
     }
 }
 
-fn refused_or_silent(error: &RedisError) -> Silence {
-    let is_refused = error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
-    if is_refused { Silence::Refused } else { Silence::Silent }
+fn address(host: String, port: u16, is_tls: bool) -> ConnectionAddr {
+    if is_tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    }
+}
+
+impl Silence {
+    fn of(error: RedisError) -> Self {
+        let is_refused = error.kind() == ErrorKind::AuthenticationFailed
+            || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+        match error {
+            _ if is_refused => Self::Refused,
+            error if tls::is_wrong(&error) => Self::Untrusted(error),
+            _ => Self::Silent,
+        }
+    }
 }
 
 impl From<Silence> for RedisError {
@@ -306,6 +346,7 @@ impl From<Silence> for RedisError {
             Silence::Unknown => {
                 (ErrorKind::MasterNameNotFoundBySentinel, "no sentinel knows a master of this name").into()
             }
+            Silence::Untrusted(error) => error,
         }
     }
 }
@@ -318,13 +359,14 @@ mod tests {
     fn a_url_of_sentinels_says_who_they_are_and_as_whom_the_master_is_spoken_to() {
         let url =
             "redis+sentinel://fan:p%40ss@one,[::1]:7,three:26380/main?db=2&sentinel_user=s&sentinel_password=t%26";
-        let How::Sentinels(sentinels) = Place::new(url).expect("a URL").how else { panic!("not of sentinels") };
-        let at = |sentinel: &Sentinel| sentinel.client.get_connection_info().addr().to_string();
+        let place = Place::new(url, &RedisTls::default()).expect("a URL");
+        let How::Sentinels(sentinels) = place.how else { panic!("not of sentinels") };
+        let at = |sentinel: &Sentinel| sentinel.info.addr().to_string();
         assert_eq!(sentinels.all.iter().map(at).collect::<Vec<_>>(), ["one:26379", "::1:7", "three:26380"]);
         assert_eq!(sentinels.name, "main");
         assert_eq!((sentinels.redis.username(), sentinels.redis.password()), (Some("fan"), Some("p@ss")));
         assert_eq!((sentinels.redis.db(), sentinels.redis.protocol()), (2, ProtocolVersion::RESP3));
-        let of = sentinels.all[0].client.get_connection_info().redis_settings();
+        let of = sentinels.all[0].info.redis_settings();
         assert_eq!((of.username(), of.password()), (Some("s"), Some("t&")));
     }
 
@@ -342,7 +384,33 @@ mod tests {
             ("redis+sentinel://fan:secret@one/main?sentinels=3", "`sentinels`"),
             (&*many, "more than 16"),
         ] {
-            let Err(error) = Place::new(url) else { panic!("{url} was taken") };
+            let Err(error) = Place::new(url, &RedisTls::default()) else { panic!("{url} was taken") };
+            let said = error.to_string();
+            assert!(said.contains(word) && !said.contains("secret"), "{url}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_tls_needs_is_only_taken_where_there_is_tls_and_as_a_whole() {
+        let (file, none) = (|| Some("x.pem".into()), RedisTls::default());
+        let ca = RedisTls { ca: file(), ..none.clone() };
+        let whole = RedisTls { certificate: file(), key: file(), ..ca.clone() };
+        for url in ["rediss://one", "rediss://fan:p@one:7/2", "rediss+sentinel://one,two/main"] {
+            for tls in [&none, &ca, &whole] {
+                assert!(Place::new(url, tls).is_ok(), "{url}, {tls:?}");
+            }
+        }
+        let certificate = RedisTls { certificate: file(), ..none.clone() };
+        let key = RedisTls { key: file(), ..none.clone() };
+        for (url, tls, word) in [
+            ("redis://fan:secret@one", &ca, "rediss"),
+            ("redis+unix:///one", &whole, "rediss"),
+            ("redis+sentinel://one/main", &ca, "rediss"),
+            ("rediss://one", &certificate, "redis_tls_key"),
+            ("rediss://one", &key, "redis_tls_certificate"),
+            ("rediss://fan:secret@one/#insecure", &none, "insecure"),
+        ] {
+            let Err(error) = Place::new(url, tls) else { panic!("{url}, {tls:?} was taken") };
             let said = error.to_string();
             assert!(said.contains(word) && !said.contains("secret"), "{url}: {said}");
         }

@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use crate::names;
 use crate::place::{CONNECT_WITHIN, Place};
+use crate::tls::{self, RedisTls};
 
 /// The oldest version with functions and sharded subscriptions.
 const VERSION_MIN: (u32, u32) = (7, 0);
@@ -15,6 +16,9 @@ pub enum StartError {
     /// The URL cannot be used.
     #[error("REDIS_URL cannot be used: {0}")]
     Url(String),
+    /// There is no TLS with it.
+    #[error("TLS to Redis cannot be had: {0}")]
+    Tls(String),
     /// It is too old.
     #[error("Redis {version} is too old: version 7.0 or later is needed")]
     Version {
@@ -46,8 +50,8 @@ pub enum StartError {
 ///
 /// # Errors
 /// Says what is wrong with the URL or with that Redis.
-pub async fn check(url: &str) -> Result<Option<String>, StartError> {
-    look(&Place::new(url)?, None).await
+pub async fn check(url: &str, tls: &RedisTls) -> Result<Option<String>, StartError> {
+    look(&Place::new(url, tls)?, None).await
 }
 
 /// The same of a place; where a platform is given, it must not belong to another.
@@ -69,6 +73,7 @@ pub(crate) async fn look(place: &Place, platform: Option<&str>) -> Result<Option
         Ok(Err(error)) if error.kind() == ErrorKind::MasterNameNotFoundBySentinel => {
             Err(StartError::Url(error.to_string()))
         }
+        Ok(Err(error)) if tls::is_wrong(&error) => Err(StartError::Tls(error.to_string())),
         Ok(Err(error)) if is_away(&error) => Ok(None),
         Ok(Err(error)) => Err(StartError::Refused(error.to_string())),
         Err(_) => Ok(None),

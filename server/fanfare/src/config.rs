@@ -10,6 +10,7 @@ use std::{env, fmt};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
+use fanfare_broker_redis::RedisTls;
 use fanfare_core::secret::SecretBytes;
 use figment::Figment;
 use figment::error::Kind;
@@ -40,6 +41,12 @@ pub(crate) struct Options {
     pub(crate) redis_url: Option<Secret>,
     /// The same Redis as a user who may load functions, where that of `redis_url` may not.
     pub(crate) redis_loader_url: Option<Secret>,
+    /// Who may have signed the certificate of Redis.
+    pub(crate) redis_tls_ca: Option<PathBuf>,
+    /// The certificate of this node, where Redis asks for one.
+    pub(crate) redis_tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub(crate) redis_tls_key: Option<PathBuf>,
     /// 32 bytes in base64 that seal secrets in Postgres.
     pub(crate) master_key: Option<Secret>,
     /// The one before, while a rotation is under way.
@@ -301,6 +308,15 @@ impl fmt::Debug for Secret {
 }
 
 impl Options {
+    /// The files of TLS to Redis.
+    pub(crate) fn redis_tls(&self) -> RedisTls {
+        RedisTls {
+            ca: self.redis_tls_ca.clone(),
+            certificate: self.redis_tls_certificate.clone(),
+            key: self.redis_tls_key.clone(),
+        }
+    }
+
     /// Reads the file, if there is one, and the environment.
     ///
     /// # Errors

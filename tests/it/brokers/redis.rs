@@ -6,6 +6,7 @@ mod drawn;
 mod places;
 mod presence;
 mod rights;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use ::harness::eventually;
 use ::harness::redis::Redis;
 use anyhow::{Context as _, Result, bail, ensure};
-use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, StartError};
+use fanfare_broker_redis::{PartitionKey, RedisBroker, RedisOptions, RedisTls, StartError};
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Lineage, Message, Position};
 use fanfare_engine::broker::{Append, Appended, Deliver, Page, Read, Remove, Start};
@@ -40,6 +41,7 @@ fn options(url: &str, stop: &CancellationToken) -> RedisOptions {
     RedisOptions {
         url: url.to_owned(),
         loader_url: None,
+        tls: RedisTls::default(),
         partitions: PartitionKey::new([7; 32]),
         clock: Arc::new(SystemClock::default()),
         chance: Chance::new(None),

@@ -72,6 +72,20 @@ fn an_unknown_key_is_refused_by_its_name_wherever_it_stands() -> Result<()> {
     Ok(())
 }
 
+/// Who asks for TLS and names a Redis without it would have none.
+#[test]
+fn files_of_tls_that_are_of_no_use_are_refused() -> Result<()> {
+    let data = Directory::new("redis-tls")?;
+    for (url, file, word) in [
+        ("redis://127.0.0.1:1", "FANFARE_REDIS_TLS_CA", "rediss"),
+        ("rediss://127.0.0.1:1", "FANFARE_REDIS_TLS_KEY", "redis_tls_certificate"),
+    ] {
+        let (verdict, why) = check(&data, &[("REDIS_URL", url), (file, "/nowhere.pem")], "redis")?;
+        assert!(verdict == "wrong" && why.contains(word), "{why}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_taken_port_is_said_before_anything_is_begun() -> Result<()> {
     let data = Directory::new("port")?;

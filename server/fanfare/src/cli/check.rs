@@ -111,7 +111,7 @@ async fn look(options: &Options, findings: &mut Findings) {
         ),
     }
     if let Some(url) = &options.redis_url {
-        match fanfare_broker_redis::check(url.expose()).await {
+        match fanfare_broker_redis::check(url.expose(), &options.redis_tls()).await {
             Ok(Some(version)) => findings.add("redis", Verdict::Fine, format!("Redis {version}, evicts nothing")),
             Ok(None) => findings.add("redis", Verdict::Wrong, "does not answer"),
             Err(error) => findings.add("redis", Verdict::Wrong, error.to_string()),

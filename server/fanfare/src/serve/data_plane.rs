@@ -130,6 +130,7 @@ impl DataPlane<'_> {
         let options = RedisOptions {
             url: url.expose().to_owned(),
             loader_url: self.options.redis_loader_url.as_ref().map(|url| url.expose().to_owned()),
+            tls: self.options.redis_tls(),
             partitions,
             clock: Arc::clone(self.clock) as Arc<dyn Clock>,
             chance: Chance::new(None),
