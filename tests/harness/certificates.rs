@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 #[derive(Debug)]
 pub struct Authority {
     root: PathBuf,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Box<Issuer<'static, KeyPair>>,
 }
 
 /// A certificate and its key, as PEM files.
@@ -38,7 +38,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
         fs::write(root.join("ca.pem"), params.self_signed(&key)?.pem())?;
-        Ok(Self { root, issuer: Issuer::new(params, key) })
+        Ok(Self { root, issuer: Box::new(Issuer::new(params, key)) })
     }
 
     /// What makes others trust it.

@@ -13,7 +13,7 @@ use fanfare_core::id::AppId;
 use fanfare_core::limits::LimitValue;
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Message};
-use fanfare_engine::broker::{Append, Deliver, Page, Read, Remove, Scope, Start};
+use fanfare_engine::broker::{Append, Deliver, Durability, Page, Read, Remove, Scope, Start};
 use fanfare_engine::chance::Chance;
 use fanfare_engine::{Broker, BrokerError, MemoryBroker, MemoryOptions};
 
@@ -75,6 +75,7 @@ fn text(data: &str) -> Append {
         time_ms: 10_000,
         monotonic: Duration::from_secs(10),
         history: History::default(),
+        durability: Durability::Memory,
         idempotency_ms: 60_000,
         rate: LimitValue::rate(1_000_000, 1_000_000),
         app_bytes_max: u64::MAX,
@@ -128,6 +129,15 @@ async fn numbers_are_contiguous_and_heard_in_order() {
         form.heard(&a, &[1, 2, 3, 4, 5]).await;
         form.heard(&b, &[1]).await;
     }
+}
+
+#[tokio::test]
+async fn memory_alone_takes_nothing_that_has_to_be_on_a_second_machine() {
+    let form = memory(MemoryOptions::default());
+    let a = channel(1, "a");
+    let replicated = Append { durability: Durability::Replicated, ..text("x") };
+    assert_eq!(form.publish(&a, replicated).await, Err(BrokerError::NotReplicated));
+    assert_eq!(form.read(&a, Start::After(0)).await.top, 0);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod transports;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use ::harness::answer::Answer;
+use ::harness::answer::{Answer, http};
 use ::harness::client::Client;
 use ::harness::command::fanfare;
 use ::harness::eventually;
@@ -25,7 +25,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::recovery::{keep, position, printed, publish, read_to};
+use crate::recovery::{keep, position, printed, publish, read_to, set};
 
 /// How soon a node without Redis says that it is not ready (`faults.md` F1), and room for a slow machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(3 + 2);
@@ -148,6 +148,38 @@ async fn ready(server: &Server, expected: bool) -> Result<()> {
         Ok(((ready.status == 200) == expected && told != expected).then_some(()))
     })
     .await
+}
+
+/// A channel's setting says what an acknowledgement means, to backends and to clients alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_as_replicated_is_on_a_second_redis_or_refused() -> Result<()> {
+    let mut nodes = Nodes::over(Sentinels::start().await?, 1).await?;
+    let owners = nodes.sign_up().await?;
+    let owner = &owners[0];
+    let mut ann = owner.connect_as("ann", &["room:*"]).await?;
+    ann.subscribe("room:9").await?;
+    set(owner, json!([{ "pattern": "room:*", "durability": "replicated" }])).await?;
+    let publish = async |id: &str| {
+        let message = json!({ "id": id, "data": id });
+        owner.publisher().post("/channels/room:9/messages", &message).await
+    };
+    eventually("the setting arrives", async || {
+        Ok((publish("first").await?.ok()?["durability"] == "replicated").then_some(()))
+    })
+    .await?;
+    nodes.redis.watched().kill(1)?;
+    let refused = publish("second").await?;
+    let word = (refused.status, &refused.body["code"], &refused.body["retryable"]);
+    ensure!(word == (503, &json!("not_replicated"), &json!(true)), "{}", refused.body);
+    let refused = ann.command("publish", json!({ "channel": "room:9", "id": "third", "data": 3 })).await?;
+    ensure!(refused.as_ref().is_err_and(|error| error["code"] == "not_replicated"), "{refused:?}");
+    let metrics = http()?.get(format!("{}/metrics", nodes.all[0].private_url())).send().await?.text().await?;
+    ensure!(metrics.contains("\nfanfare_redis_not_replicated_total 2\n"), "{metrics}");
+    nodes.redis.watched().launch(1).await?;
+    let told = publish("second").await?;
+    let word = (told.status, &told.body["durability"], &told.body["duplicate"]);
+    ensure!(word == (200, &json!("replicated"), &json!(true)), "{}", told.body);
+    Ok(())
 }
 
 /// The same where Redis is spoken to over TLS alone.

@@ -14,14 +14,20 @@ pub(crate) mod event_streams;
 mod slow_policies;
 pub(super) mod stalling;
 
-/// Sets what is kept of every channel, and waits until publishes are treated so.
-pub(crate) async fn keep(owner: &Owner, messages: u32) -> Result<()> {
+/// Replaces the settings of channels; they are on their way then.
+pub(crate) async fn set(owner: &Owner, settings: Value) -> Result<()> {
     let path = format!("/apps/{}/channel-settings", owner.app);
     let etag = owner.get(&path).await?.header("etag").context("settings have a version")?.to_owned();
+    owner.send_if(Method::PUT, &path, &etag, &json!({ "settings": settings })).await?.ok()?;
+    Ok(())
+}
+
+/// Sets what is kept of every channel, and waits until publishes are treated so.
+pub(crate) async fn keep(owner: &Owner, messages: u32) -> Result<()> {
     let history = json!({ "ttl_ms": 3_600_000, "messages": messages, "bytes": 1_u64 << 30 });
     let one = json!({ "ttl_ms": 3_600_000, "messages": 1, "bytes": 1_000 });
     let settings = json!([{ "pattern": "**", "history": history }, { "pattern": "probe", "history": one }]);
-    owner.send_if(Method::PUT, &path, &etag, &json!({ "settings": settings })).await?.ok()?;
+    set(owner, settings).await?;
     let publisher = owner.publisher();
     // The same document keeps one message of the probes: when the first of two is gone, it is in force.
     eventually("the settings arrive", async || {

@@ -24,6 +24,7 @@ export type ServerErrorCode =
   | "overloaded"
   | "storage_unavailable"
   | "outcome_unknown"
+  | "not_replicated"
   | "try_again"
   | "internal"
   | "moving"

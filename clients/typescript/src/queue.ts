@@ -12,6 +12,8 @@ export interface QueueOptions {
 
 /** The same publish is tried so often when the server cannot say what became of it. */
 const UNKNOWN_MAX = 5;
+/** Whether the message may be there: publishing it again with the same id is safe, and says. */
+const isUnsure = ({ code }: FanfareError): boolean => code === "outcome_unknown" || code === "not_replicated";
 /** What waited is sent at the server's pace, in such steps, and a little below it: frames do not travel evenly. */
 const STEP_MS = 200;
 const PACE = 0.9;
@@ -55,7 +57,7 @@ export class Queue {
       ...about,
       order: this.#given++,
       settle: (answer) => {
-        if (answer.error?.code === "outcome_unknown" && kind === "publish" && unknown++ < UNKNOWN_MAX) {
+        if (answer.error !== undefined && isUnsure(answer.error) && kind === "publish" && unknown++ < UNKNOWN_MAX) {
           return this.#again(command, backoff.next(answer.error.retryAfterMs));
         }
         this.#bytes -= body.length;

@@ -36,13 +36,16 @@ test("what waited goes out as fast as the server takes it, and what comes later 
   world.ff.close();
 });
 
-test("a publish whose outcome is unknown is sent again under its id, and later ones stay behind it", async () => {
+for (const code of ["outcome_unknown", "not_replicated"])
+  test(`a publish that may be there (${code}) is sent again under its id, and later ones stay behind it`, () => again(code));
+
+async function again(code: string): Promise<void> {
   const world = new World();
   const socket = await world.connect();
   const room = world.ff.channel("room:9");
   const first = room.publish("n", 1);
   const { id } = socket.last("publish")["publish"];
-  socket.refuse("publish", { code: "outcome_unknown", retryable: true, retry_after_ms: 300 });
+  socket.refuse("publish", { code, retryable: true, retry_after_ms: 300 });
   const second = room.publish("n", 2);
   assert.equal(socket.count("publish"), 1);
   await world.clock.pass(400);
@@ -52,7 +55,7 @@ test("a publish whose outcome is unknown is sent again under its id, and later o
   for (const sent of again) socket.say({ id: sent.id, ok: ack(sent["publish"].id) });
   assert.equal((await first).id, id);
   await second;
-});
+}
 
 test("an outcome that stays unknown is told after some tries", async () => {
   const world = new World();

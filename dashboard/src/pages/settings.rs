@@ -21,7 +21,7 @@ use form::SettingForm;
 use remove::RemoveForm;
 use table::SettingsTable;
 
-pub(super) use table::{about, bounds, history};
+pub(super) use table::{about, bounds, history, meaning};
 
 /// What a dialog of the page is about.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 use fanfare_core::limits::{LimitEffect, Scope, Unit};
 use fanfare_core::measures::Metric;
 use fanfare_core::permission::Layer;
+use fanfare_core::settings::Durability;
 use fanfare_core::{Effect, ErrorCode, Limit, Operation, Role, SlowPolicy, TokenAlgorithm};
 use serde::Serialize;
 use utoipa::openapi::schema::{AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
@@ -143,6 +144,18 @@ pub fn slow_policy() -> Object {
          drop_oldest: let the oldest go and tell how many. disconnect: close the connection.",
     );
     object.default = Some(SlowPolicy::default().as_str().into());
+    object
+}
+
+/// What an acknowledgement means.
+#[must_use]
+pub fn durability() -> Object {
+    let mut object = words(
+        Durability::ALL,
+        "memory: the message is in the memory of one machine. replicated: it is on another too, or the publish is refused \
+         as not_replicated; needs history, and a Redis with a replica.",
+    );
+    object.default = Some(Durability::default().as_str().into());
     object
 }
 

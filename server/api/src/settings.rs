@@ -1,6 +1,6 @@
 //! Channel settings of an app, one document.
 
-use fanfare_core::settings::{History, SlowPolicy};
+use fanfare_core::settings::{Durability, History, SlowPolicy};
 use fanfare_core::{ChannelSettings, LimitValue, Pattern};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,6 +39,10 @@ pub struct ChannelSetting {
     /// How much of the past is kept.
     #[schema(value_type = HistorySetting, required = false)]
     pub history: History,
+    /// What must be so before a publish is acknowledged.
+    #[schema(schema_with = schema::durability, required = false)]
+    #[serde(skip_serializing_if = "is_memory")]
+    pub durability: Durability,
     /// Whether clients may enter presence and see who is there.
     #[schema(default = true, required = false)]
     pub presence: bool,
@@ -71,6 +75,10 @@ pub struct ChannelSetting {
     /// How long a message id is remembered, in milliseconds, at most a day.
     #[schema(default = 600_000, maximum = 86_400_000, required = false)]
     pub idempotency_ms: u64,
+}
+
+fn is_memory(durability: &Durability) -> bool {
+    *durability == Durability::Memory
 }
 
 /// How much of a channel's past is kept; whatever bound is reached first trims. The shape of [`History`].
@@ -108,12 +116,14 @@ mod tests {
     fn the_documented_shape_is_the_real_one() {
         let defaults = ChannelSettings::defaults();
         let rate = LimitValue::rate(10, 30);
-        let noticed = ChannelSettings { join_leave: true, occupancy: true, ..defaults.clone() };
+        let durability = Durability::Replicated;
+        let noticed = ChannelSettings { durability, join_leave: true, occupancy: true, ..defaults.clone() };
         let full = ChannelSettings { message_bytes: Some(1), publish_rate: Some(rate), ..noticed };
         for real in [defaults, &full] {
             let shape = ChannelSetting {
                 pattern: real.pattern.clone(),
                 history: real.history,
+                durability: real.durability,
                 presence: real.presence,
                 join_leave: real.join_leave,
                 occupancy: real.occupancy,

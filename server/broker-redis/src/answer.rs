@@ -17,7 +17,8 @@ use crate::presence::told;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Appended(Position),
-    Duplicate(Position),
+    /// It stood there before; the nonce of the data set that says so.
+    Duplicate(Position, u32),
     Reused,
     /// The app keeps as many bytes as it may.
     Bytes,
@@ -33,7 +34,11 @@ pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> 
     let (what, rest) = values.split_first().ok_or_else(strange)?;
     match &*text(what)? {
         "appended" => Ok(Told::Appended(position(rest)?)),
-        "duplicate" => Ok(Told::Duplicate(position(rest)?)),
+        "duplicate" => {
+            let (nonce, rest) = rest.split_last().ok_or_else(strange)?;
+            let nonce = u32::try_from(number(nonce)?).map_err(|_| strange())?;
+            Ok(Told::Duplicate(position(rest)?, nonce))
+        }
         "reused" => Ok(Told::Reused),
         "bytes" => Ok(Told::Bytes),
         "channels" => Ok(Told::Channels),

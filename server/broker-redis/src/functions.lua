@@ -303,7 +303,7 @@ local function pub(keys, args)
             if tonumber(till) > now then
                 if content ~= args[13] then return { 'reused' } end
                 local e, t, n, o = string.match(position, '^(%d+) (%d+) (%d+) (%d+)$')
-                return { 'duplicate', e, t, n, o }
+                return { 'duplicate', e, t, n, o, lineage_now() }
             end
         end
     end
@@ -487,6 +487,17 @@ local function begin(keys, args)
     return owner
 end
 
+-- Something is written, behind all that was appended before: what replicas have of it, they have of that. keys: one of its
+-- own. args: whether to count replicas. Answers the lineage and, if asked, how many replicas there are.
+local function mark(keys, args)
+    redis.call('SET', keys[1], '1')
+    local replicas = 0
+    if args[1] == '1' then
+        replicas = tonumber(string.match(redis.call('INFO', 'replication'), 'connected_slaves:(%d+)') or 0)
+    end
+    return { lineage_now(), replicas }
+end
+
 -- What reads, frees and repairs goes on where memory is full.
 local function register(name, callback, flag)
     redis.register_function({ function_name = name .. '_VERSION', callback = callback, flags = { flag } })
@@ -494,5 +505,6 @@ end
 
 register('ff_begin', begin, 'allow-oom')
 register('ff_pub', pub)
+register('ff_mark', mark, 'allow-oom')
 register('ff_read', read, 'allow-oom')
 register('ff_del', del, 'allow-oom')

@@ -20,6 +20,7 @@ pub(crate) struct Functions {
     /// Says whose platform this is.
     platform: String,
     begin: String,
+    mark: String,
     publish: String,
     read: String,
     delete: String,
@@ -43,6 +44,7 @@ impl Functions {
             loader,
             platform,
             begin: name("begin"),
+            mark: name("mark"),
             publish: name("pub"),
             read: name("read"),
             delete: name("del"),
@@ -89,6 +91,10 @@ impl Functions {
             Err(error) if error.to_string().contains("already exists") => Ok(()),
             loaded => loaded,
         }
+    }
+
+    pub(crate) fn mark(&self) -> Cmd {
+        call(&self.mark, &[names::MARK])
     }
 
     pub(crate) fn publish(&self, keys: &[String]) -> Cmd {

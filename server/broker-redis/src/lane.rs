@@ -91,11 +91,36 @@ fn size(argument: redis::Arg<&[u8]>) -> usize {
 }
 
 /// What ends a connection.
-struct Line {
+pub(crate) struct Line {
     /// It was lost.
     ended: CancellationToken,
     /// The master is elsewhere.
     stay: Stay,
+}
+
+impl Line {
+    /// A connection, and what says that it has ended: also one that nobody uses tells so.
+    pub(crate) async fn open(place: &Place, functions: &Functions) -> RedisResult<(MultiplexedConnection, Self)> {
+        let ended = CancellationToken::new();
+        let ends = ended.clone();
+        let push = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                ends.cancel();
+            }
+            Ok::<(), ()>(())
+        };
+        let (mut connection, stay) = place.connect(push).await?;
+        functions.begin(&mut connection).await?;
+        Ok((connection, Self { ended, stay }))
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn is_over(&mut self) {
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = self.stay.is_over() => {}
+        }
+    }
 }
 
 /// Carries the commands of a lane.
@@ -119,7 +144,7 @@ impl Carrier {
     async fn carry_for_ever(&mut self) {
         let mut pause = Pause::new();
         loop {
-            let connected = self.connect().await;
+            let connected = Line::open(&self.place, &self.functions).await;
             let (mut connection, mut line) = match connected {
                 Ok(connected) => connected,
                 Err(error) => {
@@ -144,21 +169,6 @@ impl Carrier {
         }
     }
 
-    /// A connection, and what says that it has ended: also one that nobody uses tells so.
-    async fn connect(&self) -> RedisResult<(MultiplexedConnection, Line)> {
-        let ended = CancellationToken::new();
-        let ends = ended.clone();
-        let push = move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                ends.cancel();
-            }
-            Ok::<(), ()>(())
-        };
-        let (mut connection, stay) = self.place.connect(push).await?;
-        self.functions.begin(&mut connection).await?;
-        Ok((connection, Line { ended, stay }))
-    }
-
     /// Tells those who wait that nothing was done.
     fn refuse_waiting(&mut self) {
         while let Ok(job) = self.waiting.try_recv() {
@@ -172,8 +182,7 @@ impl Carrier {
         loop {
             tokio::select! {
                 biased;
-                () = line.ended.cancelled() => return Ok(()),
-                () = line.stay.is_over() => return Ok(()),
+                () = line.is_over() => return Ok(()),
                 count = self.waiting.recv_many(&mut batch, self.batch) => if count == 0 {
                     // Nobody can ask any more: what is left is to be told to stop.
                     std::future::pending::<()>().await;

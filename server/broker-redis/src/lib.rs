@@ -11,7 +11,8 @@
 //! Start with `functions.lua`, which is the log, and `channels.rs`, which is what a node knows of it.
 //!
 //! A publish is appended, told and remembered in one call that is done whole or not at all. A node hears of its own
-//! publishes as others do. Nothing here is durable beyond what Redis is: an acknowledgement says `memory`.
+//! publishes as others do. Nothing here is durable beyond what Redis is: an acknowledgement says `memory`, or `replicated`
+//! where that is asked for and replicas have it (`replicas.rs`).
 
 mod answer;
 mod budget;
@@ -27,10 +28,12 @@ mod place;
 mod presence;
 mod probe;
 mod reader;
+mod replicas;
 mod tls;
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -57,6 +60,7 @@ use crate::link::{Change, Link, LinkStatus};
 use crate::pause::Reach;
 use crate::place::Place;
 use crate::reader::Reader;
+use crate::replicas::Replicas;
 
 pub use names::PartitionKey;
 pub use presence::RedisPresence;
@@ -82,6 +86,8 @@ pub struct RedisOptions {
     pub tls: RedisTls,
     /// Says which partition a channel is in: the same on every node.
     pub partitions: PartitionKey,
+    /// On how many replicas a message has to be that is acknowledged as `replicated`.
+    pub replicas: NonZeroU8,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance: epochs of channels, names of leases.
@@ -112,6 +118,8 @@ pub struct RedisHealth {
     pub repairs: u64,
     /// Channels that an audit found behind; stays 0 where the rest is right.
     pub found_behind: u64,
+    /// Publishes that asked for replicas, which did not confirm them in time.
+    pub unconfirmed: u64,
     /// Nodes that are known to live, this one included.
     pub nodes: u32,
 }
@@ -120,6 +128,7 @@ pub struct RedisHealth {
 pub struct RedisBroker {
     reader: Arc<Reader>,
     lanes: Arc<Lanes>,
+    replicas: Replicas,
     /// Control messages, which must not wait behind pages and publishes.
     control: Lane,
     /// What a node says of itself, which must not wait behind what tenants say.
@@ -182,7 +191,7 @@ impl RedisBroker {
     /// # Errors
     /// Says what is wrong with the URL or with that Redis.
     pub async fn start(options: RedisOptions) -> Result<Arc<Self>, StartError> {
-        let RedisOptions { url, loader_url, tls, partitions, clock, chance, tasks, stop } = options;
+        let RedisOptions { url, loader_url, tls, partitions, replicas, clock, chance, tasks, stop } = options;
         let place = Arc::new(Place::new(&url, &tls)?);
         let loader = loader_url.as_deref().map(|url| Place::new(url, &tls)).transpose()?;
         let platform = partitions.platform();
@@ -199,6 +208,8 @@ impl RedisBroker {
         let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
         let (control, beats) = (lane(lane::READS), lane(lane::READS));
         let lanes = Arc::new(Lanes { lanes, hasher: RandomState::new() });
+        let (replicas, waiter) = Replicas::new(Arc::clone(&place), Arc::clone(&functions), replicas);
+        tasks.spawn(waiter.run(stop.clone()));
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
             partitions,
@@ -216,6 +227,7 @@ impl RedisBroker {
         Ok(Arc::new(Self {
             reader,
             lanes,
+            replicas,
             asks,
             control,
             beats,
@@ -293,6 +305,7 @@ impl RedisBroker {
             channels: self.reader.channels.live(),
             repairs: self.reader.channels.repairs(),
             found_behind: self.status.found_behind.load(Ordering::Relaxed) + self.presence.found_behind(),
+            unconfirmed: self.replicas.unconfirmed(),
             nodes: self.known.load(Ordering::Relaxed),
         }
     }
@@ -387,17 +400,23 @@ fn identity(append: &Append) -> ([u8; 16], String) {
 impl Broker for RedisBroker {
     fn publish(&self, channel: &ChannelKey, append: Append) -> Pending<Result<Appended, BrokerError>> {
         let told = self.ask_append(channel, &append);
-        let Append { id, rate, app_bytes_max, app_channels_max, .. } = append;
+        let Append { id, rate, durability, app_bytes_max, app_channels_max, .. } = append;
+        let replicas = (durability > Durability::Memory).then(|| self.replicas.clone());
         Pending::Later(Box::pin(async move {
-            let (position, duplicate) = match told.await? {
-                Told::Appended(position) => (position, false),
-                Told::Duplicate(position) => (position, true),
+            let (position, nonce, duplicate) = match told.await? {
+                Told::Appended(position) => (position, position.lineage.nonce, false),
+                Told::Duplicate(position, nonce) => (position, nonce, true),
                 Told::Reused => return Err(BrokerError::IdReused),
                 Told::Bytes => return Err(BrokerError::AppBytes { max: app_bytes_max }),
                 Told::Channels => return Err(BrokerError::AppChannels { max: app_channels_max }),
                 Told::Rate { retry_after_ms } => return Err(BrokerError::Rate { max: rate.max, retry_after_ms }),
             };
-            Ok(Appended { position, id, duplicate, durability: Durability::Memory })
+            if let Some(replicas) = replicas
+                && !replicas.have(nonce).await
+            {
+                return Err(BrokerError::NotReplicated);
+            }
+            Ok(Appended { position, id, duplicate, durability })
         }))
     }
 

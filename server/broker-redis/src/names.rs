@@ -12,7 +12,7 @@
 //!
 //! {p0}a:app_01…:<limit>     what nodes share of it, and     {p0}a:app_01…:<limit>:key_01…   of each signer's own
 //!
-//! {p0}y    whose platform all of this is
+//! {p0}y    whose platform all of this is                      {p0}m    what replicas are asked for comes before it
 //! {p0}n    nodes             {p0}l    leases of nodes         {p0}g    leases that ended
 //! {p0}e    who leaves by itself, and when                     {p0}r:<lease>   who holds it
 //! ```
@@ -32,6 +32,9 @@ pub(crate) const PARTITIONS: u16 = 4_096;
 
 /// Where it stands whose Redis this is.
 pub(crate) const OWNER: &str = "{p0}y";
+
+/// What is written before replicas are waited for.
+pub(crate) const MARK: &str = "{p0}m";
 
 /// What belongs to the platform alone and says which partition a channel is in: 32 bytes, the same on every node.
 #[derive(Debug, Clone)]

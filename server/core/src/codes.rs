@@ -227,6 +227,10 @@ codes! {
         "Connecting or refreshing with a token of an issuer is refused for now.",
         "The issuer's keys are at a URL, and this node has not been able to fetch them yet, or not for a day.",
         "Come back, waiting longer each time. If it lasts, the issuer, as the control plane shows it, says what is wrong with the URL.";
+    NotReplicated = 4110, "not_replicated", 503, "No second machine has the message",
+        "A publish is not acknowledged, on a channel whose setting `durability` is `replicated`.",
+        "No replica of Redis confirmed the message in time, or this platform has none. The message may be in the channel, and would be lost with the machine that has it.",
+        "Publish again with the same id: it is accepted once, and acknowledged when a replica has it. If it lasts, whoever runs the platform has to bring a replica back; `durability` `memory` does without.";
     // 4200–4299: come back now.
     Moving = 4200, "moving", 503, "The node is going away",
         "The connection is closed, after its work was finished.",

@@ -67,6 +67,35 @@ impl SlowPolicy {
     }
 }
 
+/// What an acknowledgement means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The message is in the memory of one machine.
+    #[default]
+    Memory,
+    /// It is on another machine too.
+    Replicated,
+}
+
+impl Durability {
+    /// All of them, the weakest first.
+    pub const ALL: &'static [Self] = &[Self::Memory, Self::Replicated];
+
+    /// The word in answers and settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Replicated => "replicated",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The settings of the channels that a pattern covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +105,9 @@ pub struct ChannelSettings {
     /// How much of the past is kept.
     #[serde(default)]
     pub history: History,
+    /// What must be so before a publish is acknowledged.
+    #[serde(default, skip_serializing_if = "Durability::is_default")]
+    pub durability: Durability,
     /// Whether clients may enter presence and see who is there.
     #[serde(default = "yes")]
     pub presence: bool,
@@ -133,6 +165,7 @@ impl ChannelSettings {
         DEFAULTS.get_or_init(|| Self {
             pattern: Pattern::parse("**").expect("`**` is a pattern"),
             history: History::default(),
+            durability: Durability::Memory,
             presence: true,
             join_leave: false,
             occupancy: false,
@@ -170,6 +203,9 @@ mod tests {
         assert!(serde_json::from_str::<ChannelSettings>(r#"{"pattern":"a","retention":1}"#).is_err());
         for policy in SlowPolicy::ALL {
             assert_eq!(serde_json::to_value(policy).expect("prints"), policy.as_str());
+        }
+        for durability in Durability::ALL {
+            assert_eq!(serde_json::to_value(durability).expect("prints"), durability.as_str());
         }
     }
 }

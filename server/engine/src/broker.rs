@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanfare_core::id::ConnectionId;
+pub use fanfare_core::settings::Durability;
 use fanfare_core::settings::History;
 use fanfare_core::{ChannelKey, Draft, LimitValue, Lineage, Message, Position, Seq};
 
@@ -75,6 +76,9 @@ pub enum BrokerError {
     /// It cannot be reached: the message was certainly not appended.
     #[error("the broker cannot be reached")]
     Unavailable,
+    /// As many machines as are asked for cannot be said to have it: the message may or may not have been appended.
+    #[error("no second machine has confirmed the message; it may be there, and be lost with the first")]
+    NotReplicated,
     /// It did not answer: the message may or may not have been appended.
     #[error("the broker did not answer in time; the message may or may not be there")]
     Unknown,
@@ -101,6 +105,8 @@ pub struct Append {
     pub monotonic: Duration,
     /// How much of the channel's past to keep.
     pub history: History,
+    /// What must be so before it is acknowledged.
+    pub durability: Durability,
     /// How long to remember the id, in milliseconds.
     pub idempotency_ms: u64,
     /// The channel's rate.
@@ -135,23 +141,6 @@ pub struct Appended {
     pub duplicate: bool,
     /// What was done before this answer.
     pub durability: Durability,
-}
-
-/// What an acknowledgement means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// It is in the memory of one machine.
-    Memory,
-}
-
-impl Durability {
-    /// The word in answers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-        }
-    }
 }
 
 /// Where a read starts.

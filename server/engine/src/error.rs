@@ -105,7 +105,7 @@ impl From<BrokerError> for NodeError {
             BrokerError::AppBytes { max } => Self::Full { limit: Limit::HistoryBytesApp, max },
             BrokerError::AppChannels { max } => Self::Full { limit: Limit::Channels, max },
             BrokerError::Full => Self::Overloaded,
-            BrokerError::Unavailable | BrokerError::Unknown => Self::Broker(error),
+            BrokerError::Unavailable | BrokerError::Unknown | BrokerError::NotReplicated => Self::Broker(error),
         }
     }
 }
@@ -148,6 +148,7 @@ impl NodeError {
             Self::PresenceOff => ErrorCode::PresenceOff,
             Self::Invalid(problem) => problem.code,
             Self::Broker(BrokerError::Unknown) => ErrorCode::OutcomeUnknown,
+            Self::Broker(BrokerError::NotReplicated) => ErrorCode::NotReplicated,
             Self::Broker(_) => ErrorCode::StorageUnavailable,
             Self::Paced { .. } | Self::Overloaded => ErrorCode::Overloaded,
         }

@@ -465,6 +465,7 @@ impl Node {
             time_ms,
             monotonic: Duration::ZERO,
             history,
+            durability: settings.durability,
             idempotency_ms: settings.idempotency_ms,
             rate: settings.publish_rate(app.limits.get(Limit::PublishChannel)),
             app_bytes_max: app.limits.get(Limit::HistoryBytesApp).max,

@@ -5,6 +5,7 @@
 //! whole that `fanfare config` prints; a test holds it equal to the defaults in here.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) redis_url: Option<Secret>,
     /// The same Redis as a user who may load functions, where that of `redis_url` may not.
     pub(crate) redis_loader_url: Option<Secret>,
+    /// On how many replicas of Redis a message has to be that is acknowledged as `replicated`; 1 where it is not said.
+    pub(crate) redis_replicas: Option<NonZeroU8>,
     /// Who may have signed the certificate of Redis.
     pub(crate) redis_tls_ca: Option<PathBuf>,
     /// The certificate of this node, where Redis asks for one.

@@ -5,9 +5,11 @@ mod charges;
 mod drawn;
 mod places;
 mod presence;
+mod replicas;
 mod rights;
 mod tls;
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ fn options(url: &str, stop: &CancellationToken) -> RedisOptions {
         loader_url: None,
         tls: RedisTls::default(),
         partitions: PartitionKey::new([7; 32]),
+        replicas: NonZeroU8::MIN,
         clock: Arc::new(SystemClock::default()),
         chance: Chance::new(None),
         tasks: TaskTracker::new(),

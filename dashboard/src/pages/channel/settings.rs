@@ -10,7 +10,7 @@ use leptos_router::components::A;
 use crate::api::Member;
 use crate::components::load::Load;
 use crate::format;
-use crate::pages::settings::{about, bounds, history};
+use crate::pages::settings::{about, bounds, history, meaning};
 
 /// The settings.
 #[component]
@@ -49,6 +49,7 @@ fn Facts(found: ChannelSettingsView, name: ChannelName) -> impl IntoView {
         <dl class="facts card-pad">
             <dt>"Given by"</dt><dd>{by}</dd>
             <dt>"History"</dt><dd>{history(&one)}</dd>
+            <dt>"Acknowledged"</dt><dd><code>{one.durability.as_str()}</code> <br/> <span class="muted small">{meaning(one.durability)}</span></dd>
             <dt>"Slow subscribers"</dt><dd><code>{one.slow.as_str()}</code> <br/> <span class="muted small">{about(one.slow)}</span></dd>
             <dt>"Bounds"</dt><dd>{bounds(&one)}</dd>
             <dt>"Presence"</dt><dd>{switch(one.presence)}</dd>

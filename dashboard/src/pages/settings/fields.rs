@@ -1,6 +1,6 @@
 //! What is typed into the form, and the settings it stands for.
 
-use fanfare_core::settings::History;
+use fanfare_core::settings::{Durability, History};
 use fanfare_core::{ChannelSettings, LimitValue, Pattern, SlowPolicy};
 use leptos::prelude::*;
 
@@ -14,6 +14,7 @@ pub(super) struct Fields {
     pub(super) kept_s: RwSignal<String>,
     pub(super) messages: RwSignal<String>,
     pub(super) bytes: RwSignal<String>,
+    pub(super) durability: RwSignal<Durability>,
     pub(super) slow: RwSignal<SlowPolicy>,
     pub(super) message_bytes: RwSignal<String>,
     pub(super) rate: RwSignal<String>,
@@ -35,6 +36,7 @@ impl Fields {
             kept_s: RwSignal::new(seconds(one.history.ttl_ms)),
             messages: text(Some(one.history.messages.into())),
             bytes: text(Some(one.history.bytes)),
+            durability: RwSignal::new(one.durability),
             slow: RwSignal::new(one.slow),
             message_bytes: text(one.message_bytes),
             rate: text(one.publish_rate.map(|rate| rate.max)),
@@ -71,6 +73,7 @@ impl Fields {
             (Some(pattern), true) => Ok(ChannelSettings {
                 pattern,
                 history,
+                durability: self.durability.get_untracked(),
                 presence: self.presence.get_untracked(),
                 join_leave: self.join_leave.get_untracked(),
                 occupancy: self.occupancy.get_untracked(),

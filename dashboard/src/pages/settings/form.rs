@@ -3,10 +3,11 @@
 use fanfare_api::settings::ChannelSettingsView;
 use fanfare_core::SlowPolicy;
 use fanfare_core::id::AppId;
+use fanfare_core::settings::Durability;
 use leptos::prelude::*;
 
 use super::fields::Fields;
-use super::table::about;
+use super::table::{about, meaning};
 use super::with;
 use crate::api::{ApiError, Member};
 use crate::components::attempt::Attempt;
@@ -57,7 +58,22 @@ pub(super) fn SettingForm(
                 help="room:9, room:* for one segment, room:** for one or more"
             />
             <HistoryFields fields=fields error=error/>
-            <Policy slow=fields.slow/>
+            <Choice
+                label="Acknowledged once it is"
+                name="setting-durability"
+                all=Durability::ALL
+                chosen=fields.durability
+                word=Durability::as_str
+                about=meaning
+            />
+            <Choice
+                label="Slow subscribers"
+                name="setting-slow"
+                all=SlowPolicy::ALL
+                chosen=fields.slow
+                word=SlowPolicy::as_str
+                about=about
+            />
             <Bounds fields=fields error=error/>
             <Switches fields=fields/>
             <FormError error=attempt.error/>
@@ -83,33 +99,48 @@ fn HistoryFields(fields: Fields, error: Signal<Option<ApiError>>) -> impl IntoVi
     }
 }
 
+/// One of a few words, with what it means.
 #[component]
-fn Policy(slow: RwSignal<SlowPolicy>) -> impl IntoView {
-    let options: Vec<_> = SlowPolicy::ALL
+fn Choice<T>(
+    label: &'static str,
+    name: &'static str,
+    /// All of them.
+    all: &'static [T],
+    chosen: RwSignal<T>,
+    word: fn(T) -> &'static str,
+    about: fn(T) -> &'static str,
+) -> impl IntoView
+where
+    T: Copy + PartialEq + Send + Sync + 'static,
+{
+    let options: Vec<_> = all
         .iter()
-        .map(|policy| {
-            let word = policy.as_str();
-            view! { <option value=word selected=move || slow.get() == *policy>{word.replace('_', " ")}</option> }
+        .map(|one| {
+            let text = word(*one);
+            view! { <option value=text selected=move || chosen.get() == *one>{text.replace('_', " ")}</option> }
         })
         .collect();
-    let choose = move |word: String| {
-        slow.set(SlowPolicy::ALL.iter().copied().find(|policy| policy.as_str() == word).unwrap_or_default());
+    let choose = move |text: String| {
+        if let Some(one) = all.iter().find(|one| word(**one) == text) {
+            chosen.set(*one);
+        }
     };
+    let help = format!("{name}-help");
     view! {
         <div class="field">
-            <label class="field-label" for="setting-slow">"Slow subscribers"</label>
+            <label class="field-label" for=name>{label}</label>
             <div class="input-group">
                 <select
                     class="input"
-                    id="setting-slow"
-                    aria-describedby="setting-slow-help"
+                    id=name
+                    aria-describedby=help.clone()
                     on:change:target=move |event| choose(event.target().value())
                 >
                     {options}
                 </select>
                 <Icon shape=Shape::CHEVRONS/>
             </div>
-            <p class="field-help" id="setting-slow-help" aria-live="polite">{move || about(slow.get())}</p>
+            <p class="field-help" id=help aria-live="polite">{move || about(chosen.get())}</p>
         </div>
     }
 }

@@ -1,6 +1,7 @@
 //! The settings as a table, the defaults last.
 
 use fanfare_api::settings::ChannelSettingsView;
+use fanfare_core::settings::Durability;
 use fanfare_core::{ChannelSettings, SlowPolicy};
 use leptos::prelude::*;
 
@@ -57,13 +58,16 @@ fn Row(one: ChannelSettings, at: Option<usize>, may_edit: bool, act: RwSignal<Op
             view! { <li class=class>{format!("{name} {word}")}</li> }
         })
         .collect();
+    let replicated = (one.durability == Durability::Replicated).then(|| {
+        view! { <li class="badge badge-good" title=meaning(one.durability)>"replicated"</li> }
+    });
     view! {
         <tr role="row">
             <td role="cell" data-label="Channels">{name}</td>
             <td role="cell" data-label="History"><span class="small">{history(&one)}</span></td>
             <td role="cell" data-label="Slow subscribers">{policy(one.slow)}</td>
             <td role="cell" data-label="Bounds"><span class="small">{bounds(&one)}</span></td>
-            <td role="cell" data-label="Switches"><ul class="chip-list">{switches}</ul></td>
+            <td role="cell" data-label="Switches"><ul class="chip-list">{replicated}{switches}</ul></td>
             <td role="cell" class="table-actions" data-label="">
                 {at.filter(|_| may_edit).map(|at| view! {
                     <span class="row-end row-tight">
@@ -111,6 +115,16 @@ pub(crate) fn bounds(one: &ChannelSettings) -> String {
 fn policy(slow: SlowPolicy) -> impl IntoView {
     let word = slow.as_str().replace('_', " ");
     view! { <span class="badge" title=about(slow)>{word}</span> }
+}
+
+/// What an acknowledgement means, in a sentence.
+pub(crate) const fn meaning(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Memory => "In the memory of one machine: quickest.",
+        Durability::Replicated => {
+            "On a second machine too, or refused as not_replicated: needs history, and a Redis with a replica."
+        }
+    }
 }
 
 /// What a policy does, in a sentence.

@@ -3,6 +3,7 @@
 use fanfare_api::server::StrictJson;
 use fanfare_api::settings::{ChannelSettingsView, ReplaceChannelSettings};
 use fanfare_core::ChannelSettings;
+use fanfare_core::settings::Durability;
 use fanfare_store::SettingsRecord;
 
 use crate::access::{AppPath, Developer, InApp, Viewer};
@@ -63,6 +64,10 @@ fn check(all: &[ChannelSettings]) -> Result<(), ControlError> {
         } else if one.pattern.to_string().starts_with('$') {
             checks.wrong(pattern, "channels that start with $ are Fanfare's own");
         }
+        if one.durability > Durability::Memory && !one.history.is_kept() {
+            let place = format!("/settings/{at}/durability");
+            checks.wrong(place, "what is not kept in history is on no second machine: keep some, or leave this out");
+        }
         if one.message_bytes == Some(0) {
             checks.wrong(format!("/settings/{at}/message_bytes"), "at least 1; leave it out for the app's limit");
         }
@@ -121,7 +126,9 @@ mod tests {
             ]
         );
         let bad = r#"{"settings":[{"pattern":"a","message_bytes":0},{"pattern":"b","publish_rate":{"max":0,"burst":1}},
-            {"pattern":"c","publish_rate":{"max":10}},{"pattern":"d","message_bytes":18446744073709551615}]}"#;
+            {"pattern":"c","publish_rate":{"max":10}},{"pattern":"d","message_bytes":18446744073709551615},
+            {"pattern":"e","durability":"replicated"},
+            {"pattern":"f","durability":"replicated","history":{"ttl_ms":0,"messages":1,"bytes":1}}]}"#;
         assert_eq!(
             places(bad),
             [
@@ -129,6 +136,7 @@ mod tests {
                 "/settings/1/publish_rate/max",
                 "/settings/2/publish_rate/burst",
                 "/settings/3/message_bytes",
+                "/settings/5/durability",
             ]
         );
     }

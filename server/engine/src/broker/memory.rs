@@ -173,6 +173,10 @@ impl MemoryBroker {
     }
 
     fn append(&self, channel: &ChannelKey, append: Append) -> Result<Appended, BrokerError> {
+        if append.durability > Durability::Memory {
+            // There is no other machine.
+            return Err(BrokerError::NotReplicated);
+        }
         let named = append.idempotent.then(|| (id_hash(&append), content_hash(&append)));
         let mut shard = self.shard(channel);
         let log = self.log(&mut shard, channel, (append.time_ms, append.app_channels_max))?;
@@ -516,6 +520,7 @@ mod tests {
             time_ms: NOW_MS,
             monotonic: Duration::ZERO,
             history: History::NONE,
+            durability: Durability::Memory,
             idempotency_ms: 86_400_000,
             rate: LimitValue::rate(1_000_000, 1_000_000),
             app_bytes_max,

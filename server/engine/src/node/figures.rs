@@ -8,7 +8,7 @@ use std::time::Duration;
 use fanfare_core::id::{AppId, MessageId};
 use fanfare_core::limits::LimitValue;
 use fanfare_core::measures::{Counts, Flow, Measures, Stage};
-use fanfare_core::settings::History;
+use fanfare_core::settings::{Durability, History};
 use fanfare_core::{ChannelKey, ChannelName, Data, Draft, Histogram, Operation, Refusal, Subject};
 use serde::Serialize;
 
@@ -353,6 +353,7 @@ pub(super) fn own_append(node: &Node, name: &str, data: Data) -> Append {
         time_ms,
         monotonic: node.clock.monotonic(),
         history: History::NONE,
+        durability: Durability::Memory,
         idempotency_ms: 0,
         rate: LimitValue::rate(1_000, 1_000),
         app_bytes_max: u64::MAX,

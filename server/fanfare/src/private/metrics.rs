@@ -69,7 +69,7 @@ impl Metrics {
         told.counter("jwks_fetches", "Fetches of issuers' keys", fetches)?;
         told.counter("jwks_failures", "Of those, fetches that failed", failures)?;
         if let Some(redis) = self.redis.get() {
-            let RedisHealth { is_up, links, channels, repairs, found_behind, nodes } = redis.health();
+            let RedisHealth { is_up, links, channels, repairs, found_behind, unconfirmed, nodes } = redis.health();
             told.gauge("redis_up", "Whether Redis tells this node of messages", u64::from(is_up))?;
             told.gauge("redis_channels", "Channels that Redis tells this node of", channels)?;
             told.gauge("nodes", "Nodes known to live, this one included", u64::from(nodes))?;
@@ -77,6 +77,8 @@ impl Metrics {
             told.counter("redis_repairs", "Channels read again because something was missed", repairs)?;
             let help = "Channels that an audit found behind their log; stays 0 where the rest is right";
             told.counter("redis_found_behind", help, found_behind)?;
+            let help = "Publishes refused because replicas did not confirm them in time";
+            told.counter("redis_not_replicated", help, unconfirmed)?;
         }
         let silent = self.feed.silent_for().as_secs_f64();
         told.seconds("feed_silent", "Time since the store last answered the change feed", silent)?;

@@ -1,5 +1,6 @@
 //! Starts the data plane: broker, node, feed, snapshot, gateway.
 
+use std::num::NonZeroU8;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -132,6 +133,7 @@ impl DataPlane<'_> {
             loader_url: self.options.redis_loader_url.as_ref().map(|url| url.expose().to_owned()),
             tls: self.options.redis_tls(),
             partitions,
+            replicas: self.options.redis_replicas.unwrap_or(NonZeroU8::MIN),
             clock: Arc::clone(self.clock) as Arc<dyn Clock>,
             chance: Chance::new(None),
             tasks: self.lifecycle.ground.tasks.clone(),

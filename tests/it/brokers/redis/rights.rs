@@ -52,6 +52,12 @@ async fn a_node_needs_no_more_rights_than_the_document_gives_it() -> Result<()> 
             node.publish(&a, fanfare_engine::broker::Append { history: few, ..fresh(text(&number.to_string())) })
                 .await?;
         }
+        let replicated = fanfare_engine::broker::Durability::Replicated;
+        for _ in 0..2 {
+            // There is no replica, and asking for one is what needs the right.
+            let append = fanfare_engine::broker::Append { durability: replicated, ..fresh(with_id("twice", "twice")) };
+            ensure!(node.publish(&a, append).await == Err(fanfare_engine::BrokerError::NotReplicated));
+        }
         node.publish(&a, fresh(with_id("last", "last"))).await?;
         let last = node.read(&a, Start::Last(1)).await?.messages.pop().context("a message")?.position;
         node.hears(&a, last).await?;
