@@ -70,7 +70,7 @@ impl Authority {
     /// # Errors
     /// When its certificate cannot be written.
     pub fn redis(&self, port: u16) -> Result<Vec<String>> {
-        let Certificate { certificate, key } = self.issue("redis")?;
+        let Certificate { certificate, key } = self.issue(&format!("redis-{port}"))?;
         let text = |path: &Path| path.display().to_string();
         let arguments = ["--port", "0", "--tls-port", &port.to_string(), "--tls-replication", "yes"];
         let files = ["--tls-cert-file", &text(&certificate), "--tls-key-file", &text(&key)];

@@ -16,12 +16,12 @@ use crate::presence::told;
 /// What became of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    Appended(Position),
+    Appended(Position, Option<Report>),
     /// It stood there before; the nonce of the data set that says so.
     Duplicate(Position, u32),
     Reused,
     /// The app keeps as many bytes as it may.
-    Bytes,
+    Bytes(Option<Report>),
     /// The app has as many channels as it may.
     Channels,
     Rate {
@@ -29,18 +29,58 @@ pub(crate) enum Told {
     },
 }
 
+/// What an app's account is to be told of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// What the channel was charged, and is now.
+    pub(crate) before: u64,
+    pub(crate) now: u64,
+    /// Whether the app has one more.
+    pub(crate) is_new: bool,
+    /// Until when it counts, in Unix milliseconds.
+    pub(crate) till_ms: u64,
+    /// When that was so, in Unix microseconds of the channel's Redis.
+    pub(crate) at_us: u64,
+}
+
+/// `<before> <now> <whether it is new> <until> <at>`, or nothing.
+fn report(value: &Value) -> Result<Option<Report>, BrokerError> {
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut numbers = text.split(' ').map(str::parse::<u64>);
+    let mut number = || numbers.next().and_then(Result::ok).ok_or_else(strange);
+    let (before, now, is_new, till_ms, at_us) = (number()?, number()?, number()? > 0, number()?, number()?);
+    Ok(Some(Report { before, now, is_new, till_ms, at_us }))
+}
+
+/// Bytes and channels that an app is charged for.
+pub(crate) fn held(answer: Result<Value, Silence>) -> Result<(u64, u64), BrokerError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let [bytes, channels] = &values[..] else { return Err(strange()) };
+    Ok((number(bytes)?, number(channels)?))
+}
+
+/// How many messages are gone.
+pub(crate) fn removed(answer: Result<Value, Silence>) -> Result<(u64, Option<Report>), BrokerError> {
+    let values = array(answer.map_err(refusal)?)?;
+    let [count, told] = &values[..] else { return Err(strange()) };
+    Ok((number(count)?, report(told)?))
+}
+
 pub(crate) fn told(answer: Result<Value, Silence>) -> Result<Told, BrokerError> {
     let values = array(answer.map_err(refusal)?)?;
     let (what, rest) = values.split_first().ok_or_else(strange)?;
     match &*text(what)? {
-        "appended" => Ok(Told::Appended(position(rest)?)),
+        "appended" => Ok(Told::Appended(position(rest)?, report(rest.get(4).ok_or_else(strange)?)?)),
         "duplicate" => {
             let (nonce, rest) = rest.split_last().ok_or_else(strange)?;
             let nonce = u32::try_from(number(nonce)?).map_err(|_| strange())?;
             Ok(Told::Duplicate(position(rest)?, nonce))
         }
         "reused" => Ok(Told::Reused),
-        "bytes" => Ok(Told::Bytes),
+        "bytes" => Ok(Told::Bytes(report(rest.first().ok_or_else(strange)?)?)),
         "channels" => Ok(Told::Channels),
         "rate" => Ok(Told::Rate { retry_after_ms: number(rest.first().ok_or_else(strange)?)? }),
         _ => Err(strange()),
@@ -119,9 +159,9 @@ pub(crate) fn beaten(answer: Result<Value, Silence>) -> Result<Beaten, BrokerErr
 }
 
 /// A page. An entry that is damaged ends it: what stands before it is given, and nothing in its place.
-pub(crate) fn page(answer: Result<Value, Silence>) -> Result<Page, BrokerError> {
+pub(crate) fn page(answer: Result<Value, Silence>) -> Result<(Page, Option<Report>), BrokerError> {
     let values = array(answer.map_err(refusal)?)?;
-    let (head, entries) = values.split_at_checked(6).ok_or_else(strange)?;
+    let (head, entries) = values.split_at_checked(7).ok_or_else(strange)?;
     let Position { lineage, seq: top } = position(head)?;
     let (first, earlier) = (number(&head[4])?, earlier(&text(&head[5])?).ok_or_else(strange)?);
     let mut messages: Vec<Arc<Message>> = Vec::with_capacity(entries.len() / 2);
@@ -135,7 +175,7 @@ pub(crate) fn page(answer: Result<Value, Silence>) -> Result<Page, BrokerError> 
             }
         }
     }
-    Ok(Page { lineage, top, first, messages, earlier })
+    Ok((Page { lineage, top, first, messages, earlier }, report(&head[6])?))
 }
 
 /// `<term>:<nonce>:<last offset>;` for each.

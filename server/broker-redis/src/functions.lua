@@ -1,8 +1,8 @@
 #!lua name=fanfare_VERSION
 -- The log of a channel, in keys of one slot: what is known of it (meta, a hash), its messages (a stream, whose entries are
 -- named <term>-<offset>), the tombs of deleted messages (a sorted set by offset), and one key for each id that may come
--- again. Beside them two keys of its app: the bytes of each channel and of all (a hash), and until when each channel is
--- in use (a sorted set). One Redis is one slot as far as these go.
+-- again. What the channel's app is to be charged for it is said with the answers that change it: nodes settle that with the
+-- app's account, which is in a slot of its own (holdings.lua).
 --
 -- A step that may fail stands before those that cannot: scripts do not roll back.
 
@@ -20,8 +20,6 @@ local TRIM_MAX = 1000
 local DAY_MS = 86400000
 -- How long the messages of a channel are kept beyond their age at least, and a channel without any counts as in use.
 local MARGIN_MS = 60000
--- Channels that are over, looked at when room is asked for.
-local OVER_MAX = 100
 -- Messages too many that a channel may have until they are dropped together: nobody is given them.
 local SLACK_MAX = 32
 -- From so many bytes on a channel is charged by steps.
@@ -73,15 +71,10 @@ local function drop_before(keys, meta, term)
     end
 end
 
--- Has a key of an app live at least so long: channels that keep longer have said so too.
-local function outlive(key, ms)
-    if redis.call('PEXPIRE', key, ms, 'NX') == 0 then redis.call('PEXPIRE', key, ms, 'GT') end
-end
-
 -- What is known of a channel: epoch, term, nonce and top; the bytes it keeps; where earlier terms ended; how long it keeps
--- messages; when the next is expected by its rate; how many tombs there are; when it was last said to be in use; the oldest
--- offset that is there and its time, 0 where that is not known; how many messages are given at most; what its app is
--- charged for it. Packed, because fourteen fields of a hash cost more than all the rest.
+-- messages; when the next is expected by its rate; how many tombs there are; until when its app counts it, as was said
+-- last; the oldest offset that is there and its time, 0 where that is not known; how many messages are given at most; what
+-- its app is charged for it, as was said last. Packed, because fourteen fields of a hash cost more than all the rest.
 local function unpacked(packed)
     local e, t, n, o, b, h, k, r, x, u, f, d, m, c = cmsgpack.unpack(packed)
     return { e = e, t = t, n = n, o = o, b = b, h = h, k = k, r = r, x = x, u = u, f = f, d = d, m = m, c = c }
@@ -101,14 +94,15 @@ local function open(keys, epoch)
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
         local term = math.floor(now_us() / 1000)
-        -- What its app was charged for it is given back when this is stored.
-        local charged = tonumber(redis.call('HGET', keys[4], keys[1]) or 0)
         return {
             e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, f = 1, d = 0, m = 0,
-            c = charged, changed = true,
+            c = 0, before = 0, changed = true,
         }
     end
     local meta = unpacked(packed)
+    -- Whoever counts no longer charges nothing.
+    if meta.u <= now_us() / 1000 then meta.c = 0 end
+    meta.before = meta.c
     local lineage = lineage_beside(meta.n)
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
@@ -134,19 +128,28 @@ end
 
 -- An app is charged for a channel that keeps much by steps of a sixteenth, so that not every message is charged: a
 -- little too much, and never too little.
-local function charge(keys, meta)
-    if meta.b <= meta.c and meta.b >= STEPS_FROM and meta.b > meta.c - meta.c / 8 then return end
+local function charge(meta)
     local now = meta.b
-    if now >= STEPS_FROM and (not meta.left or meta.left >= now + now / 16 - meta.c) then now = now + math.floor(now / 16) end
-    if now == meta.c then return end
-    redis.call('HINCRBY', keys[4], 'all', now - meta.c)
-    redis.call('HSET', keys[4], keys[1], now)
-    if meta.renewed or meta.c == 0 then outlive(keys[4], meta.k + 2 * DAY_MS) end
-    meta.c, meta.changed = now, true
+    if now <= meta.c and now >= STEPS_FROM and now > meta.c - meta.c / 8 then
+        now = meta.c
+    elseif now >= STEPS_FROM and (not meta.left or meta.left >= now + now / 16 - meta.c) then
+        now = now + math.floor(now / 16)
+    end
+    if now ~= meta.c then meta.c, meta.changed = now, true end
+end
+
+-- What its app's account is to be told of a channel, where that has changed or is said anew: what it was charged, what it
+-- is charged now, whether it is one more, until when, and the time, which tells the later from the earlier.
+local function report(meta)
+    if meta.c == meta.before and not meta.renewed then return '' end
+    local us = now_us()
+    if meta.u <= us / 1000 then return '' end
+    local is_new = meta.is_new and ' 1 ' or ' 0 '
+    return whole(meta.before) .. ' ' .. whole(meta.c) .. is_new .. whole(meta.u) .. ' ' .. whole(us)
 end
 
 local function store(keys, meta)
-    charge(keys, meta)
+    charge(meta)
     if meta.changed then
         redis.call('SET', keys[1], packed(meta), 'PX', lives_ms(meta))
     else
@@ -247,57 +250,31 @@ local function trim(keys, meta, now, messages, bytes, incoming)
     meta.f, meta.d, meta.changed = meta.f + 1, 0, true
 end
 
--- Forgets channels of the app that are over: Redis has let go of their messages, or will at once.
-local function forget_over(keys, now)
-    for _, channel in ipairs(redis.call('ZRANGEBYSCORE', keys[5], '-inf', now, 'LIMIT', 0, OVER_MAX)) do
-        local bytes = tonumber(redis.call('HGET', keys[4], channel) or 0)
-        redis.call('HDEL', keys[4], channel)
-        redis.call('HINCRBY', keys[4], 'all', -bytes)
-        redis.call('ZREM', keys[5], channel)
-        -- Its meta may live on, and begins with nothing.
-        local known = redis.call('GET', channel)
-        if known then
-            local meta = unpacked(known)
-            meta.b, meta.u, meta.c = 0, 0, 0
-            redis.call('SET', channel, packed(meta), 'KEEPTTL')
-        end
-    end
-end
-
--- Whether the app may have this channel in use; twice a minute at most it is said until when, and what knows of it is
--- kept as long.
-local function is_used(keys, meta, now, channels)
-    if now - meta.u < MARGIN_MS / 2 then return true end
-    if not redis.call('ZSCORE', keys[5], keys[1]) then
-        if redis.call('ZCARD', keys[5]) >= channels then forget_over(keys, now) end
-        if redis.call('ZCARD', keys[5]) >= channels then return false end
-    end
-    redis.call('ZADD', keys[5], now + meta.k + 2 * MARGIN_MS, keys[1])
-    outlive(keys[4], meta.k + 2 * DAY_MS)
-    outlive(keys[5], meta.k + 2 * DAY_MS)
-    meta.u, meta.renewed, meta.changed = now, true, true
+-- Whether the app may have this channel in use; twice a minute at most it is said until when, or where messages are kept
+-- for another time than before.
+local function is_used(meta, now, ttl, left)
+    local till = now + ttl + 2 * MARGIN_MS
+    if meta.k == ttl and meta.u > till - MARGIN_MS / 2 then return true end
+    meta.is_new = meta.u <= now
+    if meta.is_new and left < 1 then return false end
+    meta.k, meta.u, meta.renewed, meta.changed = ttl, till, true, true
     return true
 end
 
--- Whether the app may keep so many bytes more.
-local function has_room(keys, meta, now, incoming, bytes)
+-- Whether the app may keep so many bytes more, of which so many are left.
+local function has_room(meta, incoming, left)
     if meta.b + incoming <= meta.c then return true end
-    local function fits()
-        meta.left = bytes - tonumber(redis.call('HGET', keys[4], 'all') or 0)
-        return meta.b + incoming - meta.c <= meta.left
-    end
-    if fits() then return true end
-    forget_over(keys, now)
-    return fits()
+    meta.left = left
+    return meta.b + incoming - meta.c <= left
 end
 
--- keys: meta, stream, tombs, the app's bytes and channels, the id's where it may come again.
+-- keys: meta, stream, tombs, the id's where it may come again.
 -- args: epoch, now ms, channel to tell, messages, bytes and ms of history, weight, rate, burst, payload,
---       the app's bytes and channels, content and ms of the id.
+--       bytes and channels that its app has left, content and ms of the id.
 local function pub(keys, args)
     local now = tonumber(args[2])
-    if keys[6] then
-        local known = redis.call('GET', keys[6])
+    if keys[4] then
+        local known = redis.call('GET', keys[4])
         if known then
             local content, till, position = string.match(known, '^(%S+) (%d+) (.+)$')
             if tonumber(till) > now then
@@ -320,10 +297,7 @@ local function pub(keys, args)
     -- One that is larger than all that is kept is not kept.
     local ttl = tonumber(args[6])
     local kept = messages > 0 and weight + OVERHEAD <= bytes and ttl > 0
-    -- Until when the channel is in use depends on it, and is said anew.
-    if ttl ~= meta.k then meta.k, meta.u, meta.changed = ttl, 0, true end
-    local now_ms = math.floor(us / 1000)
-    if not is_used(keys, meta, now_ms, tonumber(args[12])) then return { 'channels' } end
+    if not is_used(meta, math.floor(us / 1000), ttl, tonumber(args[12])) then return { 'channels' } end
     local term, offset = whole(meta.t), whole(meta.o + 1)
     if kept then
         if meta.m ~= messages then
@@ -337,12 +311,13 @@ local function pub(keys, args)
         if meta.b > 0 and not (is_young and fits) then
             trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
         end
-        if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[11])) then
+        local left = tonumber(args[11])
+        if not has_room(meta, weight + OVERHEAD, left) then
             -- What waited to be dropped may be in the way.
             trim(keys, meta, now, messages, bytes, weight + OVERHEAD)
-            if not has_room(keys, meta, now_ms, weight + OVERHEAD, tonumber(args[11])) then
+            if not has_room(meta, weight + OVERHEAD, left) then
                 store(keys, meta)
-                return { 'bytes' }
+                return { 'bytes', report(meta) }
             end
         end
         if meta.b == 0 then meta.f, meta.d, meta.changed = meta.o + 1, now, true end
@@ -356,16 +331,16 @@ local function pub(keys, args)
     store(keys, meta)
     local position = meta.e .. ' ' .. term .. ' ' .. meta.n .. ' ' .. offset
     redis.call('SPUBLISH', args[3], position .. ' ' .. args[10])
-    if keys[6] then
+    if keys[4] then
         local till = whole(now + tonumber(args[14]))
-        redis.call('SET', keys[6], args[13] .. ' ' .. till .. ' ' .. position, 'PX', args[14])
+        redis.call('SET', keys[4], args[13] .. ' ' .. till .. ' ' .. position, 'PX', args[14])
     end
-    return { 'appended', meta.e, term, meta.n, offset }
+    return { 'appended', meta.e, term, meta.n, offset, report(meta) }
 end
 
 -- args: epoch, now ms, where to start, its number, at most so many messages, and bytes.
--- Answers epoch, term, nonce, top, first, the terms before with their nonces and ends, and for each message its offset and
--- payload.
+-- Answers epoch, term, nonce, top, first, the terms before with their nonces and ends, what its app's account is to be told,
+-- and for each message its offset and payload.
 local function read(keys, args)
     local now, start, number = tonumber(args[2]), args[3], tonumber(args[4])
     local count, bytes = tonumber(args[5]), tonumber(args[6])
@@ -379,7 +354,7 @@ local function read(keys, args)
     else
         redis.call('PEXPIRE', keys[1], lives_ms(meta))
     end
-    local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first), meta.h }
+    local answer = { meta.e, whole(meta.t), meta.n, whole(meta.o), whole(first), meta.h, report(meta) }
     local at, last, step
     if start == 'top' or first > meta.o or count < 1 then
         return answer
@@ -453,6 +428,7 @@ local function read(keys, args)
 end
 
 -- args: epoch, then epoch, term and nonce that the position is of, its offset, the tomb. Or no more than the first: all.
+-- Answers how many are gone, and what its app's account is to be told.
 local function del(keys, args)
     local meta = open(keys, args[1])
     local count = 0
@@ -472,7 +448,7 @@ local function del(keys, args)
         end
     end
     if meta.changed or meta.lighter then store(keys, meta) end
-    return count
+    return { count, report(meta) }
 end
 
 -- A connection begins. keys: what says whose Redis this is. args: the platform that asks. Answers whose it is: that of the

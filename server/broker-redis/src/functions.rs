@@ -8,9 +8,16 @@ use sha2::{Digest as _, Sha256};
 use crate::names;
 use crate::place::Place;
 
-/// Logs, who is present, and what limits share: one library, because the first two go by one lineage.
-const SOURCE: &str =
-    concat!(include_str!("functions.lua"), "\n", include_str!("presence.lua"), "\n", include_str!("budget.lua"));
+/// Logs, what apps hold, who is present, and what limits share: one library, because logs and presence go by one lineage.
+const SOURCE: &str = concat!(
+    include_str!("functions.lua"),
+    "\n",
+    include_str!("holdings.lua"),
+    "\n",
+    include_str!("presence.lua"),
+    "\n",
+    include_str!("budget.lua")
+);
 
 /// The library and the names of its functions.
 pub(crate) struct Functions {
@@ -24,6 +31,7 @@ pub(crate) struct Functions {
     publish: String,
     read: String,
     delete: String,
+    hold: String,
     beat: String,
     put: String,
     leave: String,
@@ -48,6 +56,7 @@ impl Functions {
             publish: name("pub"),
             read: name("read"),
             delete: name("del"),
+            hold: name("hold"),
             beat: name("beat"),
             put: name("put"),
             leave: name("leave"),
@@ -103,6 +112,10 @@ impl Functions {
 
     pub(crate) fn read(&self, keys: &[String]) -> Cmd {
         call(&self.read, keys)
+    }
+
+    pub(crate) fn hold(&self, account: &[String]) -> Cmd {
+        call(&self.hold, account)
     }
 
     pub(crate) fn beat(&self, nodes: &str) -> Cmd {

@@ -20,6 +20,7 @@ mod bus;
 mod channels;
 mod entry;
 mod functions;
+mod holdings;
 mod lane;
 mod link;
 mod names;
@@ -55,6 +56,7 @@ use crate::budget::RedisBudget;
 use crate::bus::RedisBus;
 use crate::channels::{Attached, Channels};
 use crate::functions::Functions;
+use crate::holdings::Holdings;
 use crate::lane::Lane;
 use crate::link::{Change, Link, LinkStatus};
 use crate::pause::Reach;
@@ -207,12 +209,16 @@ impl RedisBroker {
         };
         let (lanes, reading) = ((0..LANES).map(|_| lane(lane::PUBLISHES)).collect(), lane(lane::READS));
         let (control, beats) = (lane(lane::READS), lane(lane::READS));
+        let holdings = Holdings::new(partitions.clone(), Arc::clone(&functions), reading.clone(), tasks.clone());
+        let (settled, stopped) = (holdings.clone(), stop.clone());
+        tasks.spawn(async move { stopped.run_until_cancelled(settled.settle_for_ever()).await });
         let lanes = Arc::new(Lanes { lanes, hasher: RandomState::new() });
         let (replicas, waiter) = Replicas::new(Arc::clone(&place), Arc::clone(&functions), replicas);
         tasks.spawn(waiter.run(stop.clone()));
         let reader = Arc::new(Reader {
             channels: Channels::new(Arc::clone(&clock)),
             partitions,
+            holdings,
             lane: reading,
             functions,
             clock,
@@ -317,6 +323,7 @@ impl RedisBroker {
     ) -> impl Future<Output = Result<Told, BrokerError>> + Send + use<> {
         let names = self.reader.partitions.names(channel);
         let mut keys = names.log().to_vec();
+        let log = keys[0].clone();
         let identity = append.idempotent.then(|| identity(append));
         if let Some((id, _)) = &identity {
             keys.push(names.id(id));
@@ -335,12 +342,25 @@ impl RedisBroker {
         call.arg(messages).arg(bytes).arg(history.ttl_ms).arg(append.draft.weight());
         call.arg(rate.max).arg(rate.burst.max(1)).arg(payload);
         // Numbers of Lua are exact to 2⁵³, which no platform holds.
-        call.arg(append.app_bytes_max.min(1 << 53)).arg(append.app_channels_max.min(1 << 53));
+        let (bytes, channels) = self.reader.holdings.left(channel.app(), append.app_bytes_max, append.app_channels_max);
+        call.arg(bytes.min(1 << 53)).arg(channels.min(1 << 53));
         if let Some((_, content)) = &identity {
             call.arg(content).arg(append.idempotency_ms.max(1));
         }
-        let answered = self.lanes.of(channel).ask(call);
-        async move { answer::told(answered.await) }
+        let (answered, holdings, app) = (self.lanes.of(channel).ask(call), self.reader.holdings.clone(), channel.app());
+        async move {
+            let told = answer::told(answered.await)?;
+            match told {
+                Told::Appended(_, report) => holdings.note(app, &log, report),
+                Told::Bytes(report) => {
+                    holdings.note(app, &log, report);
+                    holdings.refused(app);
+                }
+                Told::Channels => holdings.refused(app),
+                _ => {}
+            }
+            Ok(told)
+        }
     }
 
     /// Deletes one message: what stands in its place is written from what stood there.
@@ -366,9 +386,10 @@ impl RedisBroker {
             draft: &tomb.draft,
         });
         let lineage = position.lineage;
-        let mut call = reader.functions.delete(&reader.partitions.names(&channel).log());
+        let log = reader.partitions.names(&channel).log();
+        let mut call = reader.functions.delete(&log);
         call.arg(reader.drawn()).arg(lineage.epoch).arg(lineage.term).arg(lineage.nonce).arg(position.seq).arg(tomb);
-        answer::count(lane.ask(call).await)
+        reader.removed(&channel, log, lane.ask(call)).await
     }
 }
 
@@ -404,10 +425,10 @@ impl Broker for RedisBroker {
         let replicas = (durability > Durability::Memory).then(|| self.replicas.clone());
         Pending::Later(Box::pin(async move {
             let (position, nonce, duplicate) = match told.await? {
-                Told::Appended(position) => (position, position.lineage.nonce, false),
+                Told::Appended(position, _) => (position, position.lineage.nonce, false),
                 Told::Duplicate(position, nonce) => (position, nonce, true),
                 Told::Reused => return Err(BrokerError::IdReused),
-                Told::Bytes => return Err(BrokerError::AppBytes { max: app_bytes_max }),
+                Told::Bytes(_) => return Err(BrokerError::AppBytes { max: app_bytes_max }),
                 Told::Channels => return Err(BrokerError::AppChannels { max: app_channels_max }),
                 Told::Rate { retry_after_ms } => return Err(BrokerError::Rate { max: rate.max, retry_after_ms }),
             };
@@ -428,10 +449,10 @@ impl Broker for RedisBroker {
         let lane = self.lanes.of(channel).clone();
         match remove {
             Remove::All => {
-                let mut call = self.reader.functions.delete(&self.reader.partitions.names(channel).log());
+                let log = self.reader.partitions.names(channel).log();
+                let mut call = self.reader.functions.delete(&log);
                 call.arg(self.reader.drawn());
-                let answered = lane.ask(call);
-                Pending::Later(Box::pin(async move { answer::count(answered.await) }))
+                Pending::Later(Box::pin(self.reader.removed(channel, log, lane.ask(call))))
             }
             Remove::Message(position) => {
                 let (reader, channel) = (Arc::clone(&self.reader), channel.clone());

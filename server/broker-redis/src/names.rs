@@ -7,7 +7,7 @@
 //! {p17}w:app_01…:room:9     who is present                   {p17}d:app_01…:room:9   where its changes are told
 //! {p17}o:app_01…:room:9     their order                      {p17}v:app_01…:room:9   the version of that
 //!
-//! {p0}b:app_01…             bytes of the app's channels      {p0}u:app_01…           until when they are in use
+//! {p4}f:app_01…             bytes of the app's channels      {p4}t:app_01…           until when they are in use
 //! {p0}q:app_01…             bytes of the app's members
 //!
 //! {p0}a:app_01…:<limit>     what nodes share of it, and     {p0}a:app_01…:<limit>:key_01…   of each signer's own
@@ -72,10 +72,21 @@ impl PartitionKey {
     /// The names of a channel.
     pub(crate) fn names(&self, channel: &ChannelKey) -> Names {
         let (app, name) = (channel.app(), channel.channel().as_str());
+        Names { tag: self.tag(app, name), rest: format!(":{app}:{name}") }
+    }
+
+    /// What an app holds, and until when.
+    pub(crate) fn account(&self, app: AppId) -> [String; 2] {
+        // No channel's name is empty.
+        let tag = self.tag(app, "");
+        [format!("{tag}f:{app}"), format!("{tag}t:{app}")]
+    }
+
+    fn tag(&self, app: AppId, name: &str) -> String {
         let hash = Sha256::new().chain_update(self.0.expose()).chain_update(app.to_bytes()).chain_update(name);
         let hash = hash.finalize();
         let partition = u16::from_be_bytes([hash[0], hash[1]]) % PARTITIONS;
-        Names { tag: format!("{{p{partition}}}"), rest: format!(":{app}:{name}"), app: app.to_string() }
+        format!("{{p{partition}}}")
     }
 }
 
@@ -94,7 +105,6 @@ pub(crate) fn members(app: AppId) -> String {
 pub(crate) struct Names {
     tag: String,
     rest: String,
-    app: String,
 }
 
 impl Names {
@@ -102,10 +112,9 @@ impl Names {
         format!("{}{kind}{}", self.tag, self.rest)
     }
 
-    /// What is known of the channel, its messages, and the tombs of those that were deleted; then what its app holds.
-    pub(crate) fn log(&self) -> [String; 5] {
-        let Self { app, .. } = self;
-        [self.of('k'), self.of('s'), self.of('x'), format!("{{p0}}b:{app}"), format!("{{p0}}u:{app}")]
+    /// What is known of the channel, its messages, and the tombs of those that were deleted.
+    pub(crate) fn log(&self) -> [String; 3] {
+        [self.of('k'), self.of('s'), self.of('x')]
     }
 
     /// Where its messages are told.
@@ -152,12 +161,15 @@ mod tests {
         let key = PartitionKey::new([7; 32]);
         let mut seen = HashMap::new();
         for app in 1..=3 {
+            let account = key.account(AppId::new(app, 0));
+            let [bytes, until] = account.each_ref().map(|one| one.split_once('}').expect("a tag"));
+            assert!(bytes.0 == until.0 && bytes != until, "{account:?}");
+            for one in account {
+                assert!(one.contains(&AppId::new(app, 0).to_string()) && seen.insert(one, (app, "")).is_none());
+            }
             for name in ["a", "a:b", "b", "s:a", "x"] {
                 let names = key.names(&channel(app, name));
-                let [meta, stream, tombs, bytes, used] = names.log();
-                assert!(
-                    bytes != used && [&bytes, &used].iter().all(|one| one.contains(&AppId::new(app, 0).to_string()))
-                );
+                let [meta, stream, tombs] = names.log();
                 assert!(is_seen(names.seen().as_bytes()) && !is_seen(names.told().as_bytes()));
                 for one in [meta, stream, tombs, names.told(), names.id(&[1; 16]), names.room(), names.seen()] {
                     assert!(one.starts_with(&names.tag) && one.matches('{').count() == 1, "{one}");

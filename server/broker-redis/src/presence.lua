@@ -47,7 +47,7 @@ local function changed(room, what)
     return version
 end
 
-local function charge(room, bytes)
+local function weigh(room, bytes)
     if bytes == 0 then return end
     redis.call('HINCRBY', room.app, 'all', bytes)
     if redis.call('HINCRBY', room.app, room.key, bytes) <= 0 then redis.call('HDEL', room.app, room.key) end
@@ -57,7 +57,7 @@ end
 local function take_out(room, field, held)
     redis.call('HDEL', room.key, field)
     redis.call('ZREM', room.order, field)
-    charge(room, -held.weight)
+    weigh(room, -held.weight)
     local name = room.key .. '\n' .. field
     if held.lease ~= '-' then redis.call('SREM', holders(held.lease), name) end
     if held.till > 0 then redis.call('ZREM', EXPIRIES, name) end
@@ -105,7 +105,7 @@ local function put(keys, args)
     end
     local value = args[3] .. ' ' .. lease .. ' ' .. whole(till) .. ' ' .. whole(weight) .. ' ' .. since .. ' ' .. user .. ' ' .. told
     redis.call('HSET', room.key, field, value)
-    charge(room, more)
+    weigh(room, more)
     local name = room.key .. '\n' .. field
     if not held then redis.call('ZADD', room.order, 0, field) end
     if not held or held.lease ~= lease then

@@ -7,10 +7,13 @@ use fanfare_engine::BrokerError;
 use fanfare_engine::broker::{Deliver, Page, Read, Start};
 use fanfare_engine::chance::Chance;
 
+use redis::Value;
+
 use crate::answer;
 use crate::channels::{Channels, Load};
 use crate::functions::Functions;
-use crate::lane::Lane;
+use crate::holdings::Holdings;
+use crate::lane::{Lane, Silence};
 use crate::names::PartitionKey;
 use crate::pause::{Pause, Reach};
 
@@ -22,6 +25,7 @@ pub(crate) struct Reader {
     pub(crate) channels: Channels,
     pub(crate) partitions: PartitionKey,
     pub(crate) functions: Arc<Functions>,
+    pub(crate) holdings: Holdings,
     pub(crate) lane: Lane,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
@@ -47,10 +51,30 @@ impl Reader {
             Start::Last(count) => ("last", u64::from(count)),
             Start::Since(time_ms) => ("since", time_ms),
         };
-        let mut call = self.functions.read(&self.partitions.names(channel).log());
+        let log = self.partitions.names(channel).log();
+        let mut call = self.functions.read(&log);
         call.arg(self.drawn()).arg(read.now_ms).arg(start).arg(number).arg(read.messages_max).arg(read.bytes_max);
-        let answered = self.lane.ask(call);
-        async move { answer::page(answered.await) }
+        let (answered, holdings, app) = (self.lane.ask(call), self.holdings.clone(), channel.app());
+        async move {
+            let (page, report) = answer::page(answered.await)?;
+            holdings.note(app, &log[0], report);
+            Ok(page)
+        }
+    }
+
+    /// How many messages of a channel are gone, as the answer to that says.
+    pub(crate) fn removed<F: Future<Output = Result<Value, Silence>> + Send>(
+        &self,
+        channel: &ChannelKey,
+        [log, ..]: [String; 3],
+        answered: F,
+    ) -> impl Future<Output = Result<u64, BrokerError>> + Send + use<F> {
+        let (holdings, app) = (self.holdings.clone(), channel.app());
+        async move {
+            let (count, report) = answer::removed(answered.await)?;
+            holdings.note(app, &log, report);
+            Ok(count)
+        }
     }
 
     /// Reads a page; where the log is another than before and has nothing that follows, the newest of it.

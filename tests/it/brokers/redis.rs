@@ -294,6 +294,40 @@ async fn functions_that_are_gone_are_loaded_again_and_positions_go_on() -> Resul
 }
 
 /// `faults.md` F39: nodes of two versions, each with its own functions, on the same data.
+/// A Redis that knows slots refuses whatever touches two at once: of the log, its account and everything that nodes tell each
+/// other nothing does.
+#[tokio::test]
+async fn a_channels_log_is_in_one_slot() -> Result<()> {
+    let redis =
+        Redis::start_with(&["--save", "", "--appendonly", "no", "--cluster-enabled", "yes", "--port", "0"]).await?;
+    let mut admin = redis.connection().await?;
+    let () = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).query_async(&mut admin).await?;
+    eventually("it has all slots", async || {
+        let info: String = cmd("CLUSTER").arg("INFO").query_async(&mut admin).await?;
+        Ok(info.contains("cluster_state:ok").then_some(()))
+    })
+    .await?;
+    let node = Node::start(&redis).await?;
+    let channels: Vec<_> = (0..20).map(|number| channel(number % 3, &format!("room:{number}"))).collect();
+    for (number, one) in channels.iter().enumerate() {
+        node.attach(one).await?;
+        for round in 0..3 {
+            node.publish_surely(one, &format!("{number} {round}")).await?;
+        }
+        let last = node.read(one, Start::Last(1)).await?.messages.pop().context("a message")?.position;
+        ensure!(node.broker.remove(one, Remove::Message(last)).wait().await == Ok(1));
+        ensure!(node.publish_surely(one, &format!("{number} 0")).await?.0.duplicate);
+        eventually("it is heard", async || Ok((node.heard(one).len() == 3).then_some(()))).await?;
+    }
+    eventually("accounts are settled", async || {
+        let accounts: Vec<String> = cmd("KEYS").arg("{p*}f:*").query_async(&mut admin).await?;
+        Ok((accounts.len() == 3).then_some(()))
+    })
+    .await?;
+    ensure!(node.broker.health().is_up, "{:?}", node.broker.health());
+    Ok(())
+}
+
 #[tokio::test]
 async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<()> {
     let redis = Redis::start().await?;
@@ -304,6 +338,7 @@ async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<
     let mut admin = redis.connection().await?;
     let source = [
         include_str!("../../../server/broker-redis/src/functions.lua"),
+        include_str!("../../../server/broker-redis/src/holdings.lua"),
         include_str!("../../../server/broker-redis/src/presence.lua"),
     ];
     let () =
@@ -312,13 +347,7 @@ async fn functions_of_two_versions_work_side_by_side_in_one_lineage() -> Result<
     let named = |kind: &str| keys.iter().find(|key| key.contains(kind)).context("a key of the channel");
     let meta = named("}k:")?;
     let (tag, rest) = meta.split_once("k:").context("a name")?;
-    let log = [
-        meta.clone(),
-        format!("{tag}s:{rest}"),
-        format!("{tag}x:{rest}"),
-        named("}b:")?.clone(),
-        named("}u:")?.clone(),
-    ];
+    let log = [meta.clone(), format!("{tag}s:{rest}"), format!("{tag}x:{rest}")];
     let entry: Vec<(String, Vec<Vec<u8>>)> =
         cmd("XRANGE").arg(&log[1]).arg("-").arg("+").query_async(&mut admin).await?;
     for round in 0..20_u64 {
