@@ -46,6 +46,14 @@ test("settings are added, refused at their field, changed and removed", async ()
   await adding.getByRole("button", { name: "Save settings" }).click();
   await adding.getByText("channels that start with $ are Fanfare's own").waitFor();
   await pattern.fill("prices:**");
+  const durability = adding.getByLabel("Acknowledged once it is");
+  await durability.selectOption("replicated");
+  await adding.getByLabel("Seconds", { exact: true }).fill("0");
+  await adding.getByRole("button", { name: "Save settings" }).click();
+  await adding.getByText("on no second machine").waitFor();
+  assert.equal(await durability.getAttribute("aria-invalid"), "true");
+  await judge(page, "settings-replicated");
+  await adding.getByLabel("Seconds", { exact: true }).fill("120");
   await adding.getByLabel("Slow subscribers").selectOption("conflate");
   await adding.getByText("the newest value counts").waitFor();
   await adding.getByRole("button", { name: "Save settings" }).click();
@@ -53,6 +61,7 @@ test("settings are added, refused at their field, changed and removed", async ()
   const row = page.getByRole("row", { name: /prices:\*\*/ });
   await row.getByText("conflate", { exact: true }).waitFor();
   await row.getByText("10/s, 10 at once").waitFor();
+  await row.getByText("replicated", { exact: true }).waitFor();
 
   await row.getByRole("button", { name: "Change prices:**" }).click();
   const changing = page.getByRole("dialog", { name: "Change settings" });

@@ -65,6 +65,8 @@ pub(super) fn SettingForm(
                 chosen=fields.durability
                 word=Durability::as_str
                 about=meaning
+                pointer="/durability"
+                error=error
             />
             <Choice
                 label="Slow subscribers"
@@ -73,6 +75,8 @@ pub(super) fn SettingForm(
                 chosen=fields.slow
                 word=SlowPolicy::as_str
                 about=about
+                pointer="/slow"
+                error=error
             />
             <Bounds fields=fields error=error/>
             <Switches fields=fields/>
@@ -109,6 +113,10 @@ fn Choice<T>(
     chosen: RwSignal<T>,
     word: fn(T) -> &'static str,
     about: fn(T) -> &'static str,
+    /// Where the server's error about it would point to.
+    pointer: &'static str,
+    /// What the server said of the whole form.
+    error: Signal<Option<ApiError>>,
 ) -> impl IntoView
 where
     T: Copy + PartialEq + Send + Sync + 'static,
@@ -125,7 +133,8 @@ where
             chosen.set(*one);
         }
     };
-    let help = format!("{name}-help");
+    let wrong = move || error.get().and_then(|error| error.at(pointer));
+    let (help, told) = (format!("{name}-help"), format!("{name}-error"));
     view! {
         <div class="field">
             <label class="field-label" for=name>{label}</label>
@@ -133,14 +142,18 @@ where
                 <select
                     class="input"
                     id=name
-                    aria-describedby=help.clone()
+                    aria-describedby=format!("{help} {told}")
+                    aria-invalid=move || wrong().is_some().to_string()
                     on:change:target=move |event| choose(event.target().value())
                 >
                     {options}
                 </select>
                 <Icon shape=Shape::CHEVRONS/>
             </div>
-            <p class="field-help" id=help aria-live="polite">{move || about(chosen.get())}</p>
+            <p class="field-help" id=help aria-live="polite" hidden=move || wrong().is_some()>
+                {move || about(chosen.get())}
+            </p>
+            <p class="field-error" id=told aria-live="polite">{wrong}</p>
         </div>
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::harness::eventually;
 use ::harness::sentinels::Sentinels;
@@ -12,6 +13,7 @@ use fanfare_engine::broker::{Append, Durability, Start};
 use futures_util::future::join_all;
 use redis::cmd;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{channel, with_id};
@@ -105,7 +107,11 @@ async fn what_a_replica_has_outlives_the_master() -> Result<()> {
 /// Publishes one group after the other; which were acknowledged.
 async fn publish_until(node: Arc<Node>, round: u64, enough: CancellationToken) -> Vec<String> {
     let (a, mut acknowledged, mut number) = (channel(1, "a"), Vec::new(), 0);
+    // As fast as it goes would be more than a replica that comes back takes in time on a busy machine.
+    let mut pace = interval(Duration::from_millis(20));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !enough.is_cancelled() {
+        pace.tick().await;
         let ids: Vec<String> = (0..AT_ONCE).map(|at| format!("{round}-{}", number + at)).collect();
         number += AT_ONCE;
         let told = join_all(ids.iter().map(|id| node.publish(&a, replicated(id)))).await;
