@@ -88,21 +88,21 @@ end
 
 -- What is known of a channel, under the lineage of this data set. `changed` when it has to be stored.
 local function open(keys, epoch)
-    local packed = redis.call('GET', keys[1])
+    local packed, us = redis.call('GET', keys[1]), now_us()
     if not packed then
         local lineage = lineage_now()
         -- What is left of an earlier epoch is nobody's.
         redis.call('DEL', keys[2], keys[3])
-        local term = math.floor(now_us() / 1000)
+        local term = math.floor(us / 1000)
         return {
             e = epoch, t = term, n = lineage, o = 0, b = 0, h = '', k = 0, r = 0, x = 0, u = 0, f = 1, d = 0, m = 0,
-            c = 0, before = 0, changed = true,
+            c = 0, before = 0, us = us, changed = true,
         }
     end
     local meta = unpacked(packed)
     -- Whoever counts no longer charges nothing.
-    if meta.u <= now_us() / 1000 then meta.c = 0 end
-    meta.before = meta.c
+    if meta.u <= us / 1000 then meta.c = 0 end
+    meta.before, meta.us = meta.c, us
     local lineage = lineage_beside(meta.n)
     if meta.n ~= lineage then
         -- Where earlier terms ended, the last sixteen of them.
@@ -114,7 +114,7 @@ local function open(keys, epoch)
             meta.d = 0
         end
         meta.h = ends
-        meta.t = math.max(meta.t + 1, math.floor(now_us() / 1000))
+        meta.t = math.max(meta.t + 1, math.floor(us / 1000))
         meta.n = lineage
         meta.changed = true
     end
@@ -142,10 +142,9 @@ end
 -- is charged now, whether it is one more, until when, and the time, which tells the later from the earlier.
 local function report(meta)
     if meta.c == meta.before and not meta.renewed then return '' end
-    local us = now_us()
-    if meta.u <= us / 1000 then return '' end
+    if meta.u <= meta.us / 1000 then return '' end
     local is_new = meta.is_new and ' 1 ' or ' 0 '
-    return whole(meta.before) .. ' ' .. whole(meta.c) .. is_new .. whole(meta.u) .. ' ' .. whole(us)
+    return whole(meta.before) .. ' ' .. whole(meta.c) .. is_new .. whole(meta.u) .. ' ' .. whole(meta.us)
 end
 
 local function store(keys, meta)
@@ -286,7 +285,7 @@ local function pub(keys, args)
     end
     local meta = open(keys, args[1])
     local rate, burst = tonumber(args[8]), tonumber(args[9])
-    local us, every = now_us(), 1000000 / math.max(rate, 1)
+    local us, every = meta.us, 1000000 / math.max(rate, 1)
     -- The virtual-scheduling form of GCRA (ITU-T I.371): when the next message is expected.
     local due = math.max(meta.r, us)
     local early = due - us - (burst - 1) * every
