@@ -106,7 +106,12 @@ impl Waiter {
                 },
             }
             let had = self.wait().await.unwrap_or_else(|error| {
-                debug!(%error, "replicas cannot be asked for");
+                if self.is_doubtful {
+                    debug!(%error, "replicas cannot be asked for yet");
+                } else {
+                    // Which may be for good, as where the user has no right to `WAIT`.
+                    warn!(%error, "replicas cannot be asked for");
+                }
                 self.line = None;
                 None
             });
